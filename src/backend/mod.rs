@@ -1,0 +1,5 @@
+//! What runs plans: the backends, their memory managers, and the registry that opens devices.
+
+mod caching;
+
+pub use caching::CachingManager;

@@ -1,0 +1,299 @@
+//! Devices, and the seams beneath them: `Backend` runs plans, `MemoryManager` hands out their memory.
+
+use crate::dtype::{DType, Scalar};
+use crate::error::{Error, Result};
+use crate::plan::{Plan, PlanCache};
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// A device that tensors live on and ops run on. Cheap to clone; clones are the same device.
+///
+/// [`Device::best`], [`Device::cpu`] and [`Device::open`] find one; [`Device::new`] makes one from a [`Backend`].
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    backend: Arc<dyn Backend>,
+    plans: Mutex<PlanCache>,
+    counters: Counters,
+}
+
+impl Device {
+    /// A device of this name that runs on `backend`.
+    pub fn new(name: impl Into<String>, backend: Arc<dyn Backend>) -> Device {
+        Device(Arc::new(Inner {
+            name: name.into(),
+            backend,
+            plans: Mutex::new(PlanCache::from_env()),
+            counters: Counters::default(),
+        }))
+    }
+
+    /// The name by which [`Device::open`] finds it: `cpu`, `wgpu:0`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What runs its plans.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.0.backend
+    }
+
+    /// What it grants.
+    pub fn caps(&self) -> &Caps {
+        self.0.backend.caps()
+    }
+
+    /// Waits until everything asked of it is done, and reports what went wrong on the way.
+    pub fn synchronize(&self) -> Result<()> {
+        self.0.backend.synchronize()
+    }
+
+    /// What happened on it so far.
+    pub fn stats(&self) -> Stats {
+        let memory = self.0.backend.memory();
+        let c = &self.0.counters;
+        Stats {
+            plans_built: c.plans_built.load(Ordering::Relaxed),
+            plans_replayed: c.plans_replayed.load(Ordering::Relaxed),
+            kernels_launched: c.kernels_launched.load(Ordering::Relaxed),
+            bytes_reserved: memory.reserved,
+            bytes_in_use: memory.in_use,
+            bytes_high_water: memory.high_water,
+        }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// The plans; whoever holds this lock is the one thread that schedules on the device.
+    pub(crate) fn plans(&self) -> MutexGuard<'_, PlanCache> {
+        // A panic in the middle of scheduling leaves a cache that is merely short of one plan.
+        self.0.plans.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// An error unless the device can hold `dtype`.
+    pub(crate) fn check_dtype(&self, dtype: DType) -> Result<()> {
+        if self.caps().dtypes.contains(&dtype) {
+            return Ok(());
+        }
+        let near = if dtype.is_float() { "f32" } else { "i32" };
+        Err(Error::Unsupported { device: self.name().into(), what: format!("{dtype}; cast to {near} first") })
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Device) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+impl Eq for Device {}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.name)
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({})", self.0.name)
+    }
+}
+
+/// What [`Device::stats`] gives. All counts are since the device was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Stats {
+    /// Graphs that were scheduled and compiled.
+    pub plans_built: u64,
+    /// Runs of a plan that was there already.
+    pub plans_replayed: u64,
+    /// Kernels started.
+    pub kernels_launched: u64,
+    /// Bytes taken from the device and not given back.
+    pub bytes_reserved: u64,
+    /// Bytes of them that hold live tensors or temporaries.
+    pub bytes_in_use: u64,
+    /// The most that `bytes_reserved` ever was.
+    pub bytes_high_water: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub plans_built: AtomicU64,
+    pub plans_replayed: AtomicU64,
+    pub kernels_launched: AtomicU64,
+}
+
+/// What a device is and grants. Plans are made for it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Caps {
+    /// The hardware's own name.
+    pub hardware: String,
+    /// The driver, its version and the API it is reached through; for the CPU, the vector instructions in use.
+    pub driver: String,
+    /// True when a CPU pretends to be a GPU.
+    pub software: bool,
+    /// Element types it computes with.
+    #[serde(serialize_with = "dtype_names")]
+    pub dtypes: Vec<DType>,
+    /// Buffers that one kernel may touch.
+    pub max_buffers_per_kernel: usize,
+    /// The largest single buffer, in bytes.
+    pub max_buffer_bytes: u64,
+    /// True when `bool` and `u8` elements occupy 32-bit words.
+    pub wide_bytes: bool,
+    /// Further facts worth showing: limits and features by name.
+    pub notes: Vec<(String, String)>,
+}
+
+fn dtype_names<S: serde::Serializer>(dtypes: &[DType], s: S) -> Result<S::Ok, S::Error> {
+    s.collect_seq(dtypes.iter().map(|d| d.name()))
+}
+
+impl Caps {
+    /// Bytes that one element of `dtype` takes on the device.
+    pub fn bytes_of(&self, dtype: DType) -> usize {
+        match dtype {
+            DType::Bool | DType::U8 if self.wide_bytes => 4,
+            other => other.bytes(),
+        }
+    }
+}
+
+/// A backend: it owns memory and runs plans. Everything above it is the same for all.
+///
+/// A plan is data ([`crate::plan`]): a backend is free to interpret it, to compile it, or to wrap another backend.
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// What it grants.
+    fn caps(&self) -> &Caps;
+
+    /// Memory of at least `bytes`, contents arbitrary. Fails with [`Error::OutOfMemory`].
+    fn allocate(&self, bytes: usize) -> Result<Storage>;
+
+    /// Copies elements in the host's representation (little-endian, [`DType::bytes`] each) to the start of `storage`.
+    fn write(&self, storage: &Storage, dtype: DType, bytes: &[u8]) -> Result<()>;
+
+    /// Waits for what was asked so far, reports failures, and copies `count` elements from element `start` back, in the host's representation.
+    fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>>;
+
+    /// Makes a plan ready to run. Fails when a kernel does not compile.
+    fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>>;
+
+    /// Waits for what was asked so far and reports failures.
+    fn synchronize(&self) -> Result<()>;
+
+    /// What its memory manager holds.
+    fn memory(&self) -> MemoryStats;
+}
+
+/// A plan made ready by a [`Backend`].
+pub trait Executable: Send + Sync {
+    /// The plan.
+    fn plan(&self) -> &Arc<Plan>;
+
+    /// Runs it: `slots[i]` is the storage of the plan's slot `i`, `scalars[i]` the value of its parameter `i`.
+    /// May return before the work is done; later calls on the backend see its results.
+    fn run(&self, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<()>;
+
+    /// The generated kernels as text, for `SUNSTONE_DEBUG=kernels` and for snapshots; empty where there are none.
+    fn kernels(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A piece of a device's memory, on loan from its [`MemoryManager`] until dropped.
+pub struct Storage {
+    id: u64,
+    bytes: usize,
+    block: Option<Block>,
+    manager: Arc<dyn MemoryManager>,
+}
+
+impl Storage {
+    /// Takes `bytes` from `manager`, which may take them from `source`. Called by backends.
+    pub fn new(bytes: usize, manager: &Arc<dyn MemoryManager>, source: &dyn BlockSource) -> Result<Storage> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let block = manager.acquire(bytes, source)?;
+        Ok(Storage { id: NEXT.fetch_add(1, Ordering::Relaxed), bytes, block: Some(block), manager: manager.clone() })
+    }
+
+    /// Unique in the process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The size that was asked for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The backend's own memory, if this storage is of that backend.
+    pub fn memory<T: Any>(&self) -> Option<&T> {
+        self.block.as_ref()?.memory.downcast_ref()
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take() {
+            self.manager.release(block);
+        }
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Storage({}, {} bytes)", self.id, self.bytes)
+    }
+}
+
+/// A block of device memory as a backend made it.
+pub struct Block {
+    /// Its true size, at least what was asked for.
+    pub bytes: usize,
+    /// The backend's type: a buffer, a pointer.
+    pub memory: Box<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({} bytes)", self.bytes)
+    }
+}
+
+/// Where a memory manager gets fresh blocks: the device itself. Dropping a block gives it back to the device.
+pub trait BlockSource {
+    /// A block of exactly `bytes`, or [`Error::OutOfMemory`].
+    fn allocate(&self, bytes: usize) -> Result<Block>;
+}
+
+/// Decides which memory a request gets. The default, [`CachingManager`](crate::backend::CachingManager), keeps
+/// released blocks for the next request of their size.
+///
+/// A released block may be handed out again at once: backends order their own reads and writes.
+pub trait MemoryManager: Send + Sync + fmt::Debug {
+    /// A block of at least `bytes`.
+    fn acquire(&self, bytes: usize, source: &dyn BlockSource) -> Result<Block>;
+    /// Takes a block back.
+    fn release(&self, block: Block);
+    /// Gives everything unused back to the device.
+    fn trim(&self);
+    /// What it holds.
+    fn stats(&self) -> MemoryStats;
+}
+
+/// What a [`MemoryManager`] holds, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryStats {
+    /// Taken from the device.
+    pub reserved: u64,
+    /// Of those, handed out.
+    pub in_use: u64,
+    /// The most that `reserved` ever was.
+    pub high_water: u64,
+}

@@ -1,0 +1,214 @@
+//! Element types, and the host types that stand for them.
+
+use std::fmt;
+
+/// The type of a tensor's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DType {
+    /// Truth values. One byte on the host; a `u32` word of 0 or 1 on GPUs that run WGSL.
+    Bool,
+    /// Unsigned bytes. A `u32` word on GPUs that run WGSL.
+    U8,
+    /// Unsigned 32-bit integers.
+    U32,
+    /// Signed 32-bit integers; what indices are made of.
+    I32,
+    /// Signed 64-bit integers (CPU only).
+    I64,
+    /// Single precision, the default.
+    F32,
+    /// Double precision (CPU only), for gradient checks.
+    F64,
+}
+
+impl DType {
+    /// All of them, in promotion order within their kind.
+    pub const ALL: [DType; 7] =
+        [DType::Bool, DType::U8, DType::U32, DType::I32, DType::I64, DType::F32, DType::F64];
+
+    /// Bytes of one element on the host and in files.
+    pub fn bytes(self) -> usize {
+        match self {
+            DType::Bool | DType::U8 => 1,
+            DType::U32 | DType::I32 | DType::F32 => 4,
+            DType::I64 | DType::F64 => 8,
+        }
+    }
+
+    /// True for `f32` and `f64`.
+    pub fn is_float(self) -> bool {
+        matches!(self, DType::F32 | DType::F64)
+    }
+
+    /// True for every integer type; `bool` is none.
+    pub fn is_int(self) -> bool {
+        matches!(self, DType::U8 | DType::U32 | DType::I32 | DType::I64)
+    }
+
+    /// True for types with a sign.
+    pub fn is_signed(self) -> bool {
+        matches!(self, DType::I32 | DType::I64 | DType::F32 | DType::F64)
+    }
+
+    /// The type that holds both operands of a binary op.
+    ///
+    /// The rule: the wider kind wins (`bool` < integers < floats); within a kind the larger type wins;
+    /// `u32` with `i32` gives `i64`, as in PyTorch's rule for signed with unsigned of the same width.
+    pub fn promote(self, other: DType) -> DType {
+        match (self, other) {
+            (a, b) if a == b => a,
+            (DType::U32, DType::I32) | (DType::I32, DType::U32) => DType::I64,
+            (a, b) => a.max(b),
+        }
+    }
+
+    /// The name used in messages, safetensors headers aside: `f32`, `bool`, ….
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::Bool => "bool",
+            DType::U8 => "u8",
+            DType::U32 => "u32",
+            DType::I32 => "i32",
+            DType::I64 => "i64",
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Host types that are elements of tensors: `bool u8 u32 i32 i64 f32 f64`.
+pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + fmt::Debug + PartialEq + 'static {
+    /// The tensor type whose elements these are.
+    const DTYPE: DType;
+    /// Appends the little-endian bytes of all `values` ([`DType::bytes`] each).
+    fn extend_bytes(values: &[Self], out: &mut Vec<u8>);
+    /// Reads back what [`Element::extend_bytes`] wrote. A trailing partial element is ignored; any non-zero byte is `true`.
+    fn from_bytes(bytes: &[u8]) -> Vec<Self>;
+    /// The nearest `f64`.
+    fn to_f64(self) -> f64;
+    /// The scalar with this value.
+    fn to_scalar(self) -> Scalar;
+}
+
+macro_rules! element {
+    ($($t:ty => $d:ident, $s:ident as $w:ty;)*) => {$(
+        impl sealed::Sealed for $t {}
+        impl Element for $t {
+            const DTYPE: DType = DType::$d;
+            fn extend_bytes(values: &[Self], out: &mut Vec<u8>) {
+                if cfg!(target_endian = "little") {
+                    out.extend_from_slice(bytemuck::cast_slice(values));
+                } else {
+                    out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+                }
+            }
+            fn from_bytes(bytes: &[u8]) -> Vec<Self> {
+                bytes.as_chunks().0.iter().map(|c| <$t>::from_le_bytes(*c)).collect()
+            }
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            fn to_scalar(self) -> Scalar {
+                Scalar::$s(self as $w)
+            }
+        }
+    )*};
+}
+
+element! {
+    u8 => U8, Int as i64;
+    u32 => U32, Int as i64;
+    i32 => I32, Int as i64;
+    i64 => I64, Int as i64;
+    f32 => F32, Float as f64;
+    f64 => F64, Float as f64;
+}
+
+impl sealed::Sealed for bool {}
+impl Element for bool {
+    const DTYPE: DType = DType::Bool;
+    fn extend_bytes(values: &[Self], out: &mut Vec<u8>) {
+        out.extend(values.iter().map(|&v| v as u8));
+    }
+    fn from_bytes(bytes: &[u8]) -> Vec<Self> {
+        bytes.iter().map(|&b| b != 0).collect()
+    }
+    fn to_f64(self) -> f64 {
+        self as u8 as f64
+    }
+    fn to_scalar(self) -> Scalar {
+        Scalar::Int(self as i64)
+    }
+}
+
+/// A number on its way into a kernel: never part of a kernel's text or of a plan's key.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scalar {
+    /// Any integer or truth value.
+    Int(i64),
+    /// Any float.
+    Float(f64),
+}
+
+impl Scalar {
+    /// The value as a float.
+    pub fn to_f64(self) -> f64 {
+        match self {
+            Scalar::Int(v) => v as f64,
+            Scalar::Float(v) => v,
+        }
+    }
+
+    /// The value as an integer; floats are truncated and saturated, NaN gives 0.
+    pub fn to_i64(self) -> i64 {
+        match self {
+            Scalar::Int(v) => v,
+            Scalar::Float(v) => v as i64,
+        }
+    }
+}
+
+macro_rules! scalar_from {
+    ($($t:ty)*) => {$(impl From<$t> for Scalar {
+        fn from(v: $t) -> Scalar {
+            v.to_scalar()
+        }
+    })*};
+}
+scalar_from!(bool u8 u32 i32 i64 f32 f64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promotion_is_commutative_and_idempotent() {
+        for a in DType::ALL {
+            assert_eq!(a.promote(a), a);
+            for b in DType::ALL {
+                assert_eq!(a.promote(b), b.promote(a));
+                assert_eq!(a.promote(b).promote(a), a.promote(b));
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_come_back() {
+        let mut out = Vec::new();
+        f64::extend_bytes(&[1.5, -0.0, f64::INFINITY], &mut out);
+        assert_eq!(out.len(), 24);
+        assert_eq!(f64::from_bytes(&out), [1.5, -0.0, f64::INFINITY]);
+        assert_eq!(bool::from_bytes(&[0, 1, 7]), [false, true, true]);
+    }
+}

@@ -1,0 +1,13 @@
+//! A portable tensor runtime.
+#![warn(missing_docs)]
+
+pub mod backend;
+pub mod device;
+pub mod dtype;
+pub mod error;
+pub mod graph;
+pub mod plan;
+pub mod random;
+pub mod shape;
+
+pub use error::{Error, Result};
