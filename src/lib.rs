@@ -8,6 +8,7 @@ pub mod error;
 pub mod graph;
 pub mod plan;
 pub mod random;
+mod schedule;
 pub mod shape;
 
 pub use error::{Error, Result};

@@ -4,6 +4,7 @@ pub mod custom;
 mod infer;
 mod node;
 mod op;
+pub mod view;
 
 pub use infer::infer;
 pub use node::{GradMode, Node, Realized, Value};
