@@ -224,6 +224,15 @@ impl Walk {
                 Ref::Leaf(n) => inside_leaf[n] += 1,
             }
         }
+        for node in &self.nodes {
+            for input in node.state().rule.iter().flat_map(|r| &r.inputs) {
+                if let Some(&n) = self.numbers.get(&input.node.id) {
+                    inside[n] += 1;
+                } else if let Some(&n) = self.leaf_numbers.get(&(input.node.id, input.out)) {
+                    inside_leaf[n] += 1;
+                }
+            }
+        }
         let mut held = Vec::with_capacity(self.nodes.len());
         let mut kept = Vec::with_capacity(self.nodes.len());
         for (i, node) in self.nodes.iter().enumerate() {
