@@ -2,10 +2,12 @@
 
 pub mod autograd;
 pub mod backend;
+pub mod data;
 pub mod device;
 pub mod dtype;
 pub mod error;
 pub mod graph;
+pub mod metrics;
 pub mod plan;
 pub mod random;
 mod schedule;
