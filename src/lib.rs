@@ -6,6 +6,8 @@ pub mod device;
 pub mod dtype;
 pub mod error;
 pub mod graph;
+#[cfg(feature = "wgpu")]
+pub mod kernel;
 pub mod plan;
 pub mod random;
 pub mod shape;
