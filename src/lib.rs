@@ -7,6 +7,8 @@ pub mod device;
 pub mod dtype;
 pub mod error;
 pub mod graph;
+#[cfg(feature = "wgpu")]
+pub mod kernel;
 pub mod metrics;
 pub mod plan;
 pub mod random;
