@@ -186,8 +186,12 @@ impl Rows<'_> {
         }
         let mut turns = String::new();
         for u in 0..UNROLL {
-            let _ = write!(turns, "        if (t + {}u < end) {{\n            let j = t + {}u;\n{each}{steps}        }}\n",
-                u * lanes, u * lanes);
+            let _ = write!(
+                turns,
+                "        if (t + {}u < end) {{\n            let j = t + {}u;\n{each}{steps}        }}\n",
+                u * lanes,
+                u * lanes
+            );
         }
         let lost = lines(&|r| format!("    var k{r} = 0.0;\n"));
         let start = lines(&|r| format!("        var p{r} = 0.0;\n"));
@@ -212,7 +216,9 @@ impl Rows<'_> {
     /// A fold's operation, its source and the dtype of what it folds.
     fn parts(&self, r: Reg) -> (ReduceOp, Reg, DType) {
         match self.body.l.instrs[r].kind {
-            InstrKind::Reduce { op, src } | InstrKind::ArgReduce { op, src } => (op, src, self.body.l.instrs[src].dtype),
+            InstrKind::Reduce { op, src } | InstrKind::ArgReduce { op, src } => {
+                (op, src, self.body.l.instrs[src].dtype)
+            }
             _ => (ReduceOp::Sum, r, self.body.l.instrs[r].dtype),
         }
     }
@@ -315,8 +321,7 @@ impl Rows<'_> {
     /// First every element's, then the row's own, by one member, and not before all have read what it may overwrite.
     fn stores(&mut self) -> Result<String> {
         let l = self.body.l;
-        let (each, once): (Vec<_>, Vec<_>) =
-            l.stores.iter().partition(|s| l.instrs[s.value].level == Level::Inner);
+        let (each, once): (Vec<_>, Vec<_>) = l.stores.iter().partition(|s| l.instrs[s.value].level == Level::Inner);
         let (lanes, length) = (self.team.lanes, self.length.clone());
         let mut text = String::new();
         if !each.is_empty() {
@@ -326,7 +331,10 @@ impl Rows<'_> {
             for s in each {
                 lines += &self.body.store(s, "            ")?;
             }
-            let _ = write!(text, "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {live}{{\n{lines}        }}\n    }}\n");
+            let _ = write!(
+                text,
+                "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {live}{{\n{lines}        }}\n    }}\n"
+            );
         }
         if once.is_empty() {
             return Ok(text);

@@ -55,8 +55,7 @@ impl BlockSource for Core {
         self.check()?;
         static NEXT: AtomicU64 = AtomicU64::new(1);
         self.reserved.fetch_add(size, Ordering::Relaxed);
-        let memory =
-            Memory { id: NEXT.fetch_add(1, Ordering::Relaxed), buffer, reserved: self.reserved.clone() };
+        let memory = Memory { id: NEXT.fetch_add(1, Ordering::Relaxed), buffer, reserved: self.reserved.clone() };
         Ok(Block { bytes, memory: Box::new(memory) })
     }
 }

@@ -133,8 +133,11 @@ fn a_bad_kernel_is_an_error_that_names_it() {
         ("fn twice( {", "expected"),
         (format!("{bindings}@compute @workgroup_size(1) fn twice() {{ y[0] = 1u; }}").leak(), "twice"),
         (format!("{bindings}@compute @workgroup_size(1) fn other() {{ y[0] = x[0]; }}").leak(), "twice"),
-        ("@group(1) @binding(5) var<storage, read_write> y: array<f32>;
-          @compute @workgroup_size(1) fn twice() { y[0] = 1.0; }", "twice"),
+        (
+            "@group(1) @binding(5) var<storage, read_write> y: array<f32>;
+          @compute @workgroup_size(1) fn twice() { y[0] = 1.0; }",
+            "twice",
+        ),
     ];
     for (source, part) in cases {
         let error = twice(&b, source).unwrap_err();
@@ -168,7 +171,7 @@ fn many_runs_in_flight() {
     let storage = Arc::new(b.allocate(4000).unwrap());
     b.write(&storage, DType::F32, &[0; 4000]).unwrap();
     for i in 0..100 {
-        executable.run(&[storage.clone()], &[Scalar::Int(i)]).unwrap();
+        executable.run(std::slice::from_ref(&storage), &[Scalar::Int(i)]).unwrap();
     }
     assert_eq!(f32s(&b.read(&storage, DType::F32, 0, 1000).unwrap()), [4950.0; 1000]);
 }
@@ -198,8 +201,15 @@ fn a_lost_device_says_so_and_returns_nothing_stale() {
 fn a_device_made_elsewhere_is_welcome() {
     let Ok((device, queue)) = adapters::open(0) else { return };
     let b = WgpuBackend::from_device(device, queue);
-    assert_eq!(twice(&b, "@group(0) @binding(0) var<storage, read> x: array<f32>;
+    assert_eq!(
+        twice(
+            &b,
+            "@group(0) @binding(0) var<storage, read> x: array<f32>;
         @group(0) @binding(1) var<storage, read_write> y: array<f32>;
         @compute @workgroup_size(3)
-        fn twice(@builtin(local_invocation_index) i: u32) { y[i] = x[i] + x[i]; }").unwrap(), [2., 4., 6.]);
+        fn twice(@builtin(local_invocation_index) i: u32) { y[i] = x[i] + x[i]; }"
+        )
+        .unwrap(),
+        [2., 4., 6.]
+    );
 }

@@ -190,11 +190,11 @@ fn folds_that_need_each_other_share_a_loop() {
             let n = if across { columns } else { rows };
             let out = run(&b, vec![Step::Loop(softmax(rows, columns, across))], &[data(&xs), data(&vec![0.0f32; n])]);
             let (got, logs) = (f32s(&out[0]), f32s(&out[1]));
-            for i in 0..n {
+            for (i, log) in logs.iter().enumerate() {
                 let place = |j: usize| if across { j * columns + i } else { i * columns + j };
                 let row: Vec<f64> = (0..rows * columns / n).map(|j| xs[place(j)] as f64).collect();
                 let sum: f64 = row.iter().map(|x| x.exp()).sum();
-                assert!((logs[i] as f64 - sum.ln()).abs() < 1e-5, "{} {}", logs[i], sum.ln());
+                assert!((*log as f64 - sum.ln()).abs() < 1e-5, "{log} {}", sum.ln());
                 for (j, x) in row.iter().enumerate() {
                     let want = x.exp() / sum;
                     assert!((got[place(j)] as f64 - want).abs() <= 2e-6 * want + 1e-9, "{rows}x{columns} {across}");
@@ -213,8 +213,16 @@ fn many_folds_share_a_stage_and_a_row_is_written_over_what_it_read() {
     let bias = d.load(1, DType::F32, at(0, &[1, 0]));
     let y = d.binary(BinaryOp::Add, x, bias);
     let square = d.binary(BinaryOp::Mul, y, y);
-    let folds: Vec<Reg> = [(ReduceOp::Sum, y), (ReduceOp::Sum, square), (ReduceOp::Max, y), (ReduceOp::Min, y),
-        (ReduceOp::Max, square), (ReduceOp::Min, square)].map(|(op, r)| d.reduce(op, r)).to_vec();
+    let folds: Vec<Reg> = [
+        (ReduceOp::Sum, y),
+        (ReduceOp::Sum, square),
+        (ReduceOp::Max, y),
+        (ReduceOp::Min, y),
+        (ReduceOp::Max, square),
+        (ReduceOp::Min, square),
+    ]
+    .map(|(op, r)| d.reduce(op, r))
+    .to_vec();
     let arg = d.push(InstrKind::ArgReduce { op: ReduceOp::Max, src: y }, DType::I32, Level::Outer);
     d.store(1, at(0, &[1, 0]), folds[0]);
     for (i, &r) in folds.iter().enumerate().skip(1) {

@@ -24,7 +24,8 @@ fn elementary_functions_are_accurate() {
     let b = backend_or_return!();
     let xs = everywhere();
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    let cases: &[(UnaryOp, &dyn Fn(f64) -> f64, f64)] = &[
+    type Case<'a> = (UnaryOp, &'a dyn Fn(f64) -> f64, f64);
+    let cases: &[Case] = &[
         (Sqrt, &f64::sqrt, 3e-7),
         (Rsqrt, &|x| 1.0 / x.sqrt(), 3e-7),
         (Recip, &|x| 1.0 / x, 3e-7),
@@ -60,8 +61,18 @@ fn elementary_functions_are_accurate() {
 fn the_error_function() {
     let b = backend_or_return!();
     // Digits from the NIST handbook.
-    let known = [(0.0, 0.0), (0.1, 0.1124629160), (0.5, 0.5204998778), (1.0, 0.8427007929), (1.5, 0.9661051465),
-        (2.0, 0.9953222650), (3.0, 0.9999779095), (-0.5, -0.5204998778), (-9.0, -1.0), (f64::INFINITY, 1.0)];
+    let known = [
+        (0.0, 0.0),
+        (0.1, 0.1124629160),
+        (0.5, 0.5204998778),
+        (1.0, 0.8427007929),
+        (1.5, 0.9661051465),
+        (2.0, 0.9953222650),
+        (3.0, 0.9999779095),
+        (-0.5, -0.5204998778),
+        (-9.0, -1.0),
+        (f64::INFINITY, 1.0),
+    ];
     let xs: Vec<f32> = known.iter().map(|k| k.0 as f32).collect();
     for (got, (x, want)) in apply(&b, UnaryOp::Erf, &xs).into_iter().zip(known) {
         assert!(error(got, want) < 2e-7, "erf({x}) = {got} instead of {want}");
@@ -88,6 +99,10 @@ fn powers_and_remainders_of_ordinary_numbers() {
         assert!(error(powers[i], want) < 1e-6, "{x} ^ {y} = {} instead of {want}", powers[i]);
         let r = x % y;
         let want = if r != 0.0 && (r < 0.0) != (y < 0.0) { r + y } else { r };
-        assert!((remainders[i] as f64 - want).abs() <= 1e-7 * y.abs(), "{x} mod {y} = {} instead of {want}", remainders[i]);
+        assert!(
+            (remainders[i] as f64 - want).abs() <= 1e-7 * y.abs(),
+            "{x} mod {y} = {} instead of {want}",
+            remainders[i]
+        );
     }
 }

@@ -135,7 +135,11 @@ fn try_run(backend: &WgpuBackend, plan: Arc<Plan>, scalars: &[Scalar], slots: &[
         })
         .collect::<Result<_>>()?;
     executable.run(&storages, scalars)?;
-    storages.iter().zip(slots).map(|(s, Data(dtype, bytes))| backend.read(s, *dtype, 0, bytes.len() / dtype.bytes())).collect()
+    storages
+        .iter()
+        .zip(slots)
+        .map(|(s, Data(dtype, bytes))| backend.read(s, *dtype, 0, bytes.len() / dtype.bytes()))
+        .collect()
 }
 
 fn run(backend: &WgpuBackend, steps: Vec<Step>, slots: &[Data]) -> Vec<Vec<u8>> {
@@ -160,5 +164,7 @@ fn error(got: f32, want: f64) -> f64 {
 
 /// Repeatable numbers in [-1, 1).
 fn noise(n: usize, seed: u32) -> Vec<f32> {
-    (0..n as u32).map(|i| crate::random::uniform(crate::random::philox([i, 0, seed, 0], [7, 0])[0]) * 2.0 - 1.0).collect()
+    (0..n as u32)
+        .map(|i| crate::random::uniform(crate::random::philox([i, 0, seed, 0], [7, 0])[0]) * 2.0 - 1.0)
+        .collect()
 }

@@ -24,7 +24,13 @@ fn dense(slot: usize, shape: &[usize]) -> Operand {
     Operand { slot, layout: Layout::contiguous(&Shape::from(shape)) }
 }
 
-fn contract(b: &WgpuBackend, kind: ContractKind, a: (Operand, &[f32]), w: (Operand, &[f32]), out: &[usize]) -> Vec<f32> {
+fn contract(
+    b: &WgpuBackend,
+    kind: ContractKind,
+    a: (Operand, &[f32]),
+    w: (Operand, &[f32]),
+    out: &[usize],
+) -> Vec<f32> {
     let last = out[out.len() - 1];
     let bias: Vec<f32> = (0..last).map(|i| i as f32).collect();
     let step = Step::Contract(Contract { kind, dtype: DType::F32, a: a.0, b: w.0, epilogue: epilogue(out) });
@@ -43,7 +49,9 @@ fn close(got: &[f32], want: &[f64], what: &str) {
 #[test]
 fn matrix_products_of_odd_sizes_strides_and_batches() {
     let b = backend_or_return!();
-    for (m, n, k) in [(1, 1, 1), (3, 5, 7), (65, 130, 33), (128, 64, 16), (100, 100, 0), (17, 200, 9), (8, 8, 3000), (1, 300, 64)] {
+    for (m, n, k) in
+        [(1, 1, 1), (3, 5, 7), (65, 130, 33), (128, 64, 16), (100, 100, 0), (17, 200, 9), (8, 8, 3000), (1, 300, 64)]
+    {
         for (transposed_a, transposed_b) in [(false, false), (true, false), (false, true), (true, true)] {
             let (xs, ys) = (noise(6 * m * k + 3, 1), noise(3 * k * n + 1, 2));
             // Batch [2, 3], the second operand broadcast along the first batch axis.
@@ -60,7 +68,8 @@ fn matrix_products_of_odd_sizes_strides_and_batches() {
             for (batch, i, j) in (0..6).flat_map(|b| (0..m).flat_map(move |i| (0..n).map(move |j| (b, i, j)))) {
                 let (x, y) = (&xs[3 + batch * m * k..], &ys[1 + batch % 3 * k * n..]);
                 let sum = (0..k).map(|p| {
-                    x[i * sa[0] as usize + p * sa[1] as usize] as f64 * y[p * sb[0] as usize + j * sb[1] as usize] as f64
+                    x[i * sa[0] as usize + p * sa[1] as usize] as f64
+                        * y[p * sb[0] as usize + j * sb[1] as usize] as f64
                 });
                 want.push(sum.sum());
             }
@@ -88,7 +97,8 @@ fn a_large_product_is_not_slow() {
     let n = 512;
     let (xs, ys) = (noise(n * n, 1), noise(n * n, 2));
     let kind = ContractKind::Matmul { batch: Dims::new(), m: n, n, k: n };
-    let step = Contract { kind, dtype: DType::F32, a: dense(0, &[n, n]), b: dense(1, &[n, n]), epilogue: epilogue(&[n, n]) };
+    let step =
+        Contract { kind, dtype: DType::F32, a: dense(0, &[n, n]), b: dense(1, &[n, n]), epilogue: epilogue(&[n, n]) };
     let executable = b.compile(plan(4, vec![Step::Contract(step)], vec![], vec![])).unwrap();
     let slots: Vec<_> = (0..4).map(|_| Arc::new(b.allocate(4 * n * n).unwrap())).collect();
     b.write(&slots[0], DType::F32, &data(&xs).1).unwrap();
