@@ -95,10 +95,11 @@ impl Product {
     /// The kernel for these sizes, and how many workgroups it takes.
     fn choose(&self) -> (&'static str, &'static str, usize) {
         let elements = self.m * self.n * self.batches;
-        if elements <= 4096 && self.k >= 1024 {
+        let small = self.m < 16 || self.n < 16 || elements < 64 * 64 * 2 || self.k < 8;
+        if small && (elements <= 4096 && self.k >= 1024 || self.k >= 1 << 16) {
             return ("matmul_long", LONG, elements);
         }
-        if self.m < 16 || self.n < 16 || elements < 64 * 64 * 2 || self.k < 8 {
+        if small {
             return ("matmul_small", SMALL, elements.div_ceil(64));
         }
         ("matmul", TILED, self.m.div_ceil(64) * self.n.div_ceil(64) * self.batches)
