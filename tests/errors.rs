@@ -65,9 +65,23 @@ fn every_kind_of_misuse_is_an_error_and_none_panics() {
         ("matmul", Tensor::scalar(1.0f32, d).matmul(x)),
         ("matmul", Tensor::zeros([2, 2, 3], DType::F32, d).matmul(&Tensor::zeros([3, 3, 2], DType::F32, d))),
         ("conv2d", x.conv2d(x, ConvSpec::default())),
-        ("conv2d", Tensor::zeros([1, 1, 2, 2], DType::F32, d).conv2d(&Tensor::zeros([1, 1, 3, 3], DType::F32, d), ConvSpec::default())),
-        ("conv2d", Tensor::zeros([1, 1, 4, 4], DType::F32, d).conv2d(&Tensor::zeros([1, 1, 3, 3], DType::F32, d), ConvSpec { stride: [0, 1], ..ConvSpec::default() })),
-        ("conv2d", Tensor::zeros([1, 3, 4, 4], DType::F32, d).conv2d(&Tensor::zeros([4, 1, 3, 3], DType::F32, d), ConvSpec { groups: 2, ..ConvSpec::default() })),
+        (
+            "conv2d",
+            Tensor::zeros([1, 1, 2, 2], DType::F32, d)
+                .conv2d(&Tensor::zeros([1, 1, 3, 3], DType::F32, d), ConvSpec::default()),
+        ),
+        (
+            "conv2d",
+            Tensor::zeros([1, 1, 4, 4], DType::F32, d).conv2d(
+                &Tensor::zeros([1, 1, 3, 3], DType::F32, d),
+                ConvSpec { stride: [0, 1], ..ConvSpec::default() },
+            ),
+        ),
+        (
+            "conv2d",
+            Tensor::zeros([1, 3, 4, 4], DType::F32, d)
+                .conv2d(&Tensor::zeros([4, 1, 3, 3], DType::F32, d), ConvSpec { groups: 2, ..ConvSpec::default() }),
+        ),
         ("max_pool2d", x.max_pool2d([0, 1], [1, 1], [0, 0])),
         ("max_pool2d", x.max_pool2d([2, 2], [2, 2], [2, 2])),
         ("softmax", x.softmax(3)),
@@ -82,7 +96,7 @@ fn every_kind_of_misuse_is_an_error_and_none_panics() {
     for (k, (name, t)) in bad.iter().enumerate() {
         let error = t.to_vec::<f32>().expect_err(&format!("case {k} ({name}) must fail")).to_string();
         assert!(error.contains(name), "case {k}: '{name}' is missing in: {error}");
-        assert!(error.contains("errors.rs") , "case {k}: the caller is missing in: {error}");
+        assert!(error.contains("errors.rs"), "case {k}: the caller is missing in: {error}");
         assert!(t.shape().is_empty() && t.error().is_some() && t.backward().is_err() && t.dims::<2>().is_err());
     }
 }
@@ -108,7 +122,8 @@ fn an_index_out_of_range_inside_a_kernel() -> Result<()> {
             // The device works on.
             assert_eq!(x.index_select(0, &rows.zeros_like()).to_vec::<f32>()?[..3], common::numbers(12, 1)[..3]);
             let target = Tensor::from_slice(&[0, bad, 0], [1, 3], &device);
-            let error = x.scatter_add(0, &target, &Tensor::ones([1, 3], DType::F32, &device)).to_vec::<f32>().unwrap_err();
+            let error =
+                x.scatter_add(0, &target, &Tensor::ones([1, 3], DType::F32, &device)).to_vec::<f32>().unwrap_err();
             assert!(matches!(error, Error::IndexOutOfRange { .. }), "{error}");
             let error = x.cross_entropy(&Tensor::from_slice(&[0, 1, bad, 0], [4], &device)).item::<f32>().unwrap_err();
             assert!(matches!(error, Error::IndexOutOfRange { .. }), "{error}");

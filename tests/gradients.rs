@@ -1,8 +1,8 @@
 //! Gradients and second gradients of every op against central differences in f64, and the walk itself.
 
-mod common;
 #[path = "common/cases.rs"]
 mod cases;
+mod common;
 
 use sunstone::autograd::{GradCheck, gradcheck};
 use sunstone::prelude::*;
@@ -14,14 +14,17 @@ fn inputs(case: &cases::Case) -> Vec<Tensor> {
 
 #[test]
 fn every_gradient_agrees_with_differences() {
-    for case in cases::cases().iter().filter(|c| c.smooth && c.inputs.iter().all(|(s, _)| s.iter().product::<usize>() < 400)) {
+    for case in
+        cases::cases().iter().filter(|c| c.smooth && c.inputs.iter().all(|(s, _)| s.iter().product::<usize>() < 400))
+    {
         gradcheck(case.f, &inputs(case), GradCheck::default()).unwrap_or_else(|e| panic!("{}: {e}", case.name));
     }
 }
 
 #[test]
 fn every_second_gradient_agrees_with_differences() {
-    let small = |c: &&cases::Case| c.smooth && c.inputs.iter().map(|(s, _)| s.iter().product::<usize>()).sum::<usize>() < 80;
+    let small =
+        |c: &&cases::Case| c.smooth && c.inputs.iter().map(|(s, _)| s.iter().product::<usize>()).sum::<usize>() < 80;
     for case in cases::cases().iter().filter(small) {
         let options = GradCheck { second: true, ..GradCheck::default() };
         gradcheck(case.f, &inputs(case), options).unwrap_or_else(|e| panic!("{}: {e}", case.name));

@@ -1,8 +1,8 @@
 //! Values: every op of the table on every device against the CPU, the CPU against plain formulas, and the edges.
 
-mod common;
 #[path = "common/cases.rs"]
 mod cases;
+mod common;
 
 use common::{assert_close, close, devices, numbers};
 use sunstone::prelude::*;
@@ -67,7 +67,19 @@ fn maps_follow_their_formulas_also_at_the_edges() -> Result<()> {
     let maps: Vec<Map> = vec![
         ("neg", |x| -x, |x| -x),
         ("abs", |x| x.abs(), f64::abs),
-        ("sign", |x| x.sign(), |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x }),
+        (
+            "sign",
+            |x| x.sign(),
+            |x| {
+                if x > 0.0 {
+                    1.0
+                } else if x < 0.0 {
+                    -1.0
+                } else {
+                    x
+                }
+            },
+        ),
         ("sqrt", |x| x.sqrt(), f64::sqrt),
         ("rsqrt", |x| x.rsqrt(), |x| 1.0 / x.sqrt()),
         ("recip", |x| x.recip(), |x| 1.0 / x),
@@ -109,8 +121,33 @@ fn maps_follow_their_formulas_also_at_the_edges() -> Result<()> {
         ("remainder by -1.5", |x| x.remainder(-1.5), |x| x - -1.5 * (x / -1.5).floor()),
     ];
     let mut x: Vec<f32> = vec![
-        0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.7, -3.7, 20.0, -20.0, 88.0, -87.0, 100.0, -100.0,
-        f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e-6, -1e-6, 1e-3, 255.0, 300.0, 1e9, -1e9,
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        -0.5,
+        1.5,
+        2.5,
+        -2.5,
+        3.7,
+        -3.7,
+        20.0,
+        -20.0,
+        88.0,
+        -87.0,
+        100.0,
+        -100.0,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        1e-6,
+        -1e-6,
+        1e-3,
+        255.0,
+        300.0,
+        1e9,
+        -1e9,
     ];
     x.extend(numbers(200, 5));
     for device in devices() {
@@ -242,7 +279,10 @@ fn random_numbers_are_the_same_everywhere() -> Result<()> {
         assert!(mean.abs() < 0.02 && (std - 1.0).abs() < 0.02, "{mean} {std}");
         // A view of random numbers is a view of the same numbers.
         let (c, d) = (Generator::new(3).rand([6, 7], &device), Generator::new(3).rand([6, 7], &device));
-        assert_eq!(c.t().slice(2).to_vec::<f32>()?, d.to_vec::<f32>()?.iter().skip(2).step_by(7).copied().collect::<Vec<_>>());
+        assert_eq!(
+            c.t().slice(2).to_vec::<f32>()?,
+            d.to_vec::<f32>()?.iter().skip(2).step_by(7).copied().collect::<Vec<_>>()
+        );
     }
     Ok(())
 }

@@ -182,7 +182,9 @@ fn the_same_graph_over_other_buffers_the_same_buffer_twice_and_transposed_leaves
         let b = Tensor::from_slice(&numbers(9, 2), [3, 3], &device);
         let (va, vb) = (numbers(9, 1), numbers(9, 2));
         let f = |x: &Tensor, y: &Tensor| (x * y + x).to_vec::<f32>();
-        let expect = |x: &dyn Fn(usize) -> f32, y: &dyn Fn(usize) -> f32| (0..9).map(|i| x(i) * y(i) + x(i)).collect::<Vec<f32>>();
+        let expect = |x: &dyn Fn(usize) -> f32, y: &dyn Fn(usize) -> f32| {
+            (0..9).map(|i| x(i) * y(i) + x(i)).collect::<Vec<f32>>()
+        };
         let (at, bt) = (|i: usize| va[i % 3 * 3 + i / 3], |i: usize| vb[i % 3 * 3 + i / 3]);
         for _ in 0..2 {
             assert_close("a b", &f(&a, &b)?, &expect(&|i| va[i], &|i| vb[i]), 1e-6);

@@ -242,7 +242,11 @@ fn a_kernel_of_ones_own_with_its_gradient() -> Result<()> {
     }
     let wide: Arc<dyn CustomOp> = Arc::new(WideCube);
     let x = Tensor::from_slice(&[0.5f64, -1.0, 2.0], [3], &Device::cpu());
-    gradcheck(|v| apply(CubeFunction(wide.clone()), &[&v[0]]).remove(0), &[x], GradCheck { second: false, ..GradCheck::default() })
+    gradcheck(
+        |v| apply(CubeFunction(wide.clone()), &[&v[0]]).remove(0),
+        &[x],
+        GradCheck { second: false, ..GradCheck::default() },
+    )
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Every kernel that the op table makes: valid for naga, translatable to what other platforms speak, and as it was.
 #![cfg(feature = "wgpu")]
 
-mod common;
 #[path = "common/cases.rs"]
 mod cases;
+mod common;
 
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -87,7 +87,8 @@ fn every_kernel_is_valid_and_translates_to_spirv_msl_and_hlsl() {
     distinct.dedup();
     for text in &distinct {
         let (module, info) = parse(text);
-        spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("SPIR-V: {e}\n{text}"));
+        spv::write_vec(&module, &info, &spv::Options::default(), None)
+            .unwrap_or_else(|e| panic!("SPIR-V: {e}\n{text}"));
         let options = msl::Options { fake_missing_bindings: true, ..msl::Options::default() };
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|e| panic!("MSL: {e}\n{text}"));
@@ -106,10 +107,20 @@ fn kernels_are_as_they_were() {
     let Some(kernels) = kernels() else { return };
     // A few of each kind, so that a change to the generator shows as a readable difference.
     for name in [
-        "gelu", "add broadcast", "sum rows", "sum columns", "softmax", "argmax argmin", "pad", "gather", "scatter_add",
-        "matmul with epilogue", "conv2d with epilogue",
+        "gelu",
+        "add broadcast",
+        "sum rows",
+        "sum columns",
+        "softmax",
+        "argmax argmin",
+        "pad",
+        "gather",
+        "scatter_add",
+        "matmul with epilogue",
+        "conv2d with epilogue",
     ] {
-        let text = kernels[name].iter().enumerate().map(|(i, k)| format!("// ---- kernel {i}\n{k}\n")).collect::<String>();
+        let text =
+            kernels[name].iter().enumerate().map(|(i, k)| format!("// ---- kernel {i}\n{k}\n")).collect::<String>();
         insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
             insta::assert_snapshot!(name.replace(' ', "_"), text);
         });

@@ -48,7 +48,8 @@ pub fn gradcheck(f: impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], options: Gr
     compare(&scalar, inputs, options, "gradient", at)?;
     if options.second {
         let slope = |v: &[Tensor]| {
-            let vars: Vec<Tensor> = v.iter().map(|x| if x.tracks_grad() { x.clone() } else { x.clone().requires_grad() }).collect();
+            let vars: Vec<Tensor> =
+                v.iter().map(|x| if x.tracks_grad() { x.clone() } else { x.clone().requires_grad() }).collect();
             let grads = match scalar(&vars).backward_graph() {
                 Ok(grads) => grads,
                 Err(error) => return Tensor::failed(error),

@@ -107,7 +107,11 @@ fn walk(loss: &Tensor, seed: Tensor, consume: bool, at: Caller) -> Result<Gradie
         return Err(Error::op("backward", at, format!("needs exactly one element, not shape {}", loss.shape())));
     }
     if root.node.grad() == GradMode::None {
-        return Err(Error::op("backward", at, "no variable is behind this tensor (see requires_grad, no_grad, detach)"));
+        return Err(Error::op(
+            "backward",
+            at,
+            "no variable is behind this tensor (see requires_grad, no_grad, detach)",
+        ));
     }
     let mut grads: FxHashMap<(u64, usize), Tensor> = FxHashMap::default();
     let mut queue = BinaryHeap::from([Reached(root.node.clone())]);

@@ -161,10 +161,9 @@ fn binary(op: BinaryOp, g: &Tensor, a: Tensor, b: Tensor, y: Tensor, wanted: &[b
                 let ties = a.eq(&b).cast(g.dtype()) * 0.5;
                 g * (wins.cast(g.dtype()) + ties)
             };
-            both(
-                &|| half(if op == Max { a.gt(&b) } else { a.lt(&b) }),
-                &|| half(if op == Max { b.gt(&a) } else { b.lt(&a) }),
-            )
+            both(&|| half(if op == Max { a.gt(&b) } else { a.lt(&b) }), &|| {
+                half(if op == Max { b.gt(&a) } else { b.lt(&a) })
+            })
         }
         Atan2 => {
             let norm = a.square() + b.square();

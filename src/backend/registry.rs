@@ -1,8 +1,8 @@
 //! Opens devices by name, lists them, and picks the best. A name opens the same device every time.
 
+use super::cpu::CpuBackend;
 #[cfg(feature = "wgpu")]
 use super::wgpu::{WgpuBackend, adapters};
-use super::cpu::CpuBackend;
 use crate::device::{Caps, Device};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;

@@ -56,7 +56,8 @@ pub fn infer(op: &Op, srcs: &[&Meta]) -> Result<Vec<Meta>, String> {
             one(axes.iter().map(|&a| x.shape[a]).collect(), x.dtype)
         }
         (Op::Expand(shape), [x]) => {
-            let fits = shape.rank() == x.shape.rank() && x.shape.iter().zip(shape.iter()).all(|(&s, &d)| s == d || s == 1);
+            let fits =
+                shape.rank() == x.shape.rank() && x.shape.iter().zip(shape.iter()).all(|(&s, &d)| s == d || s == 1);
             if !fits {
                 return Err(format!("cannot expand {} to {shape}", x.shape));
             }
@@ -84,7 +85,9 @@ pub fn infer(op: &Op, srcs: &[&Meta]) -> Result<Vec<Meta>, String> {
                     shape.dims_mut().push(*size);
                     one(shape, x.dtype)
                 }
-                _ => Err(format!("windows of {size} by step {step} and dilation {dilation} do not fit an axis of size {n}")),
+                _ => Err(format!(
+                    "windows of {size} by step {step} and dilation {dilation} do not fit an axis of size {n}"
+                )),
             }
         }
         (Op::Pad { lo, hi }, [x, fill]) => {
@@ -106,7 +109,8 @@ pub fn infer(op: &Op, srcs: &[&Meta]) -> Result<Vec<Meta>, String> {
             }
             for other in rest {
                 same_dtype(first, other)?;
-                if other.shape.rank() != shape.rank() || other.shape.without(&[*axis]) != first.shape.without(&[*axis]) {
+                if other.shape.rank() != shape.rank() || other.shape.without(&[*axis]) != first.shape.without(&[*axis])
+                {
                     return Err(format!("shapes {} and {} differ outside axis {axis}", first.shape, other.shape));
                 }
                 shape.dims_mut()[*axis] = shape[*axis].checked_add(other.shape[*axis]).ok_or("the size overflows")?;
@@ -132,7 +136,10 @@ pub fn infer(op: &Op, srcs: &[&Meta]) -> Result<Vec<Meta>, String> {
             if a.shape[ra - 1] != b.shape[rb - 2] {
                 return Err(format!(
                     "cannot multiply {} by {}: the inner sizes {} and {} differ",
-                    a.shape, b.shape, a.shape[ra - 1], b.shape[rb - 2]
+                    a.shape,
+                    b.shape,
+                    a.shape[ra - 1],
+                    b.shape[rb - 2]
                 ));
             }
             let mut shape = a.shape.clone();

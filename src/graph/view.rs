@@ -27,9 +27,7 @@ pub fn apply(op: &Op, shape: &Shape, layout: &Layout) -> Option<Layout> {
             windows[*axis] *= *step as i64;
             Some(Layout { offset: layout.offset, strides: windows })
         }
-        Op::Reshape(to) => {
-            Some(Layout { offset: layout.offset, strides: reshape_strides(shape, strides, to)? })
-        }
+        Op::Reshape(to) => Some(Layout { offset: layout.offset, strides: reshape_strides(shape, strides, to)? }),
         _ => None,
     }
 }
@@ -122,7 +120,9 @@ mod tests {
 
     #[test]
     fn groups_have_equal_products() {
-        for (a, b) in [(vec![2, 3, 4], vec![6, 4]), (vec![1, 6], vec![3, 2, 1]), (vec![], vec![1]), (vec![4, 1, 1], vec![2, 2])] {
+        for (a, b) in
+            [(vec![2, 3, 4], vec![6, 4]), (vec![1, 6], vec![3, 2, 1]), (vec![], vec![1]), (vec![4, 1, 1], vec![2, 2])]
+        {
             let cut = groups(&a, &b);
             for (i, j) in &cut {
                 assert_eq!(a[i.clone()].iter().product::<usize>(), b[j.clone()].iter().product::<usize>());

@@ -25,12 +25,19 @@ impl fmt::Display for Step {
             }
             Step::Contract(c) => {
                 let (a, b) = (&c.a, &c.b);
-                writeln!(f, "{:?} {} slot {} {:?} by slot {} {:?}", c.kind, c.dtype, a.slot, a.layout, b.slot, b.layout)?;
+                writeln!(
+                    f,
+                    "{:?} {} slot {} {:?} by slot {} {:?}",
+                    c.kind, c.dtype, a.slot, a.layout, b.slot, b.layout
+                )?;
                 body(f, &c.epilogue)
             }
             Step::Scatter(s) => {
-                writeln!(f, "scatter_add axis {} of {:?}: slot {} + slot {} at slot {} -> slot {}",
-                    s.axis, s.shape, s.base.slot, s.src.slot, s.index.slot, s.out)
+                writeln!(
+                    f,
+                    "scatter_add axis {} of {:?}: slot {} + slot {} at slot {} -> slot {}",
+                    s.axis, s.shape, s.base.slot, s.src.slot, s.index.slot, s.out
+                )
             }
             Step::Custom(c) => writeln!(f, "custom {} slots {:?} -> {:?}", c.op.0.name(), c.inputs, c.outputs),
         }

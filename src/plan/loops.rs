@@ -132,7 +132,9 @@ impl InstrKind {
             Gather { index, guard, .. } => [index].into_iter().chain(guard).collect(),
             InBounds { and, .. } => and.into_iter().collect(),
             Accumulator | Param { .. } | Iota { .. } | Random { .. } => Dims::new(),
-            Unary { src, .. } | Cast { src } | Reduce { src, .. } | ArgReduce { src, .. } => [src].into_iter().collect(),
+            Unary { src, .. } | Cast { src } | Reduce { src, .. } | ArgReduce { src, .. } => {
+                [src].into_iter().collect()
+            }
             Binary { lhs, rhs, .. } => [lhs, rhs].into_iter().collect(),
             Select { condition, on_true, on_false } => [condition, on_true, on_false].into_iter().collect(),
         }

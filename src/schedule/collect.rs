@@ -263,13 +263,6 @@ impl Walk {
                     && leaf.realized.layout.is_contiguous(&leaf.meta.shape);
             }
         }
-        Graph {
-            nodes: self.nodes,
-            edges: self.edges,
-            leaves: self.leaves,
-            storages: self.storages,
-            held,
-            kept,
-        }
+        Graph { nodes: self.nodes, edges: self.edges, leaves: self.leaves, storages: self.storages, held, kept }
     }
 }

@@ -19,7 +19,10 @@ pub fn plan(device: &Device, plan: &Plan) {
         eprintln!("[{device}] memory: {fresh} bytes in fresh slots; reserved {}", device.stats().bytes_reserved);
         for (i, slot) in plan.slots.iter().enumerate() {
             let users: Vec<usize> = plan.outputs.iter().filter(|o| o.slot == i).map(|o| o.node).collect();
-            eprintln!("  slot {i}: {slot:?}{}", if users.is_empty() { String::new() } else { format!(", holds nodes {users:?}") });
+            eprintln!(
+                "  slot {i}: {slot:?}{}",
+                if users.is_empty() { String::new() } else { format!(", holds nodes {users:?}") }
+            );
         }
     }
 }

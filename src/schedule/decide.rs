@@ -55,7 +55,12 @@ pub struct Place {
 
 impl Decisions {
     pub fn new(graph: &Graph) -> Decisions {
-        Decisions { stored: vec![0; graph.nodes.len()], forced: FxHashSet::default(), cost: costs(graph), deep: deep(graph) }
+        Decisions {
+            stored: vec![0; graph.nodes.len()],
+            forced: FxHashSet::default(),
+            cost: costs(graph),
+            deep: deep(graph),
+        }
     }
 
     /// Values that turned out not to fit into the kernels that use them.
@@ -91,8 +96,13 @@ impl Decisions {
                     }
                 }
                 Op::ScatterAdd { .. } | Op::Custom(_) => stored = (1 << node.outs.len()) - 1,
-                Op::Reduce { .. } | Op::ArgReduce { .. } | Op::Matmul | Op::Conv(_) | Op::ConvDataGrad { .. }
-                | Op::ConvFilterGrad { .. } | Op::Random { .. } => {
+                Op::Reduce { .. }
+                | Op::ArgReduce { .. }
+                | Op::Matmul
+                | Op::Conv(_)
+                | Op::ConvDataGrad { .. }
+                | Op::ConvFilterGrad { .. }
+                | Op::Random { .. } => {
                     stored |= graph.held[i];
                     // What a fold leaves is small next to what making it again would read.
                     if graph.kept[i] && matches!(node.op, Op::Reduce { .. } | Op::ArgReduce { .. }) {
@@ -123,7 +133,9 @@ impl Decisions {
                 let Ref::Node(s, _) = src else { continue };
                 if in_memory(&node.op, k) {
                     match operand_base(graph, src, &self.forced) {
-                        Some(Ref::Node(b, out)) if contiguous_enough(graph, &node.op, src, b, out) => must[b] |= 1 << out,
+                        Some(Ref::Node(b, out)) if contiguous_enough(graph, &node.op, src, b, out) => {
+                            must[b] |= 1 << out
+                        }
                         Some(Ref::Leaf(_)) if !matches!(node.op, Op::Custom(_)) => {}
                         _ => must[s] |= 1 << out_of(src),
                     }
@@ -249,9 +261,10 @@ fn costs(graph: &Graph) -> Vec<(u32, u32)> {
                 (ops, if small { 0 } else { loads })
             }
         };
-        let sum = graph.edges[i].iter().map(operand).fold((0u32, 0u32), |a, b| {
-            (a.0.saturating_add(b.0), a.1.saturating_add(b.1))
-        });
+        let sum = graph.edges[i]
+            .iter()
+            .map(operand)
+            .fold((0u32, 0u32), |a, b| (a.0.saturating_add(b.0), a.1.saturating_add(b.1)));
         cost.push(match &node.op {
             Op::Scalar { .. } | Op::Iota { .. } | Op::Leaf => (0, 0),
             op if view::is_view(op) => sum,
@@ -281,5 +294,22 @@ fn deep(graph: &Graph) -> Vec<bool> {
 
 fn is_dear_op(op: UnaryOp) -> bool {
     use UnaryOp::*;
-    !matches!(op, Neg | Abs | Sign | Sqrt | Rsqrt | Recip | Relu | Floor | Ceil | Round | Trunc | Not | BitNot | IsNan | IsInf | IsFinite)
+    !matches!(
+        op,
+        Neg | Abs
+            | Sign
+            | Sqrt
+            | Rsqrt
+            | Recip
+            | Relu
+            | Floor
+            | Ceil
+            | Round
+            | Trunc
+            | Not
+            | BitNot
+            | IsNan
+            | IsInf
+            | IsFinite
+    )
 }

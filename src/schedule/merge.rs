@@ -55,7 +55,8 @@ fn join(a: &Kernel, b: &Kernel, caps: &Caps) -> Option<Kernel> {
     if contract && (second.reduces() || !second.inner.is_empty()) {
         return None;
     }
-    let same_rows = first.outer == second.outer && (second.inner == first.inner || (second.inner.is_empty() && !second.reduces()));
+    let same_rows =
+        first.outer == second.outer && (second.inner == first.inner || (second.inner.is_empty() && !second.reduces()));
     let same_points = !second.reduces()
         && second.inner.is_empty()
         && second.outer.iter().eq(first.outer.iter().chain(&first.inner))

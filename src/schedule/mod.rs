@@ -7,6 +7,7 @@ mod decide;
 mod merge;
 mod order;
 mod pending;
+mod pull;
 mod slots;
 
 pub use pending::{flush_limit, register};

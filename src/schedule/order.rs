@@ -97,24 +97,31 @@ fn candidates(graph: &Graph, decisions: &Decisions, numbering: &Numbering, kerne
 /// True when the kernel reads `slot` nowhere but at `at`.
 fn only_there(kernel: &Kernel, slot: usize, at: &Affine) -> bool {
     let in_loop = kernel.body().is_some_and(|body| {
-        body.instrs.iter().filter(|i| i.kind.slot() == Some(slot)).all(|i| {
-            matches!(&i.kind, InstrKind::Load { at: here, guard: None, .. } if here == at)
-        })
+        body.instrs
+            .iter()
+            .filter(|i| i.kind.slot() == Some(slot))
+            .all(|i| matches!(&i.kind, InstrKind::Load { at: here, guard: None, .. } if here == at))
     });
     // In a row kernel a later pass would read what an earlier one wrote, so only plain maps qualify.
-    let one_pass = kernel.body().is_some_and(|body| {
-        body.inner.is_empty() || at.strides[body.outer.len()..].iter().all(|&s| s == 0)
-    });
+    let one_pass = kernel
+        .body()
+        .is_some_and(|body| body.inner.is_empty() || at.strides[body.outer.len()..].iter().all(|&s| s == 0));
     in_loop && one_pass && kernel.operands().iter().all(|o| o.slot != slot)
 }
 
 /// A scatter adds to its base in place when the base is the plan's own.
-fn scatter_candidate(graph: &Graph, decisions: &Decisions, numbering: &Numbering, kernel: &Kernel) -> Vec<(usize, usize)> {
+fn scatter_candidate(
+    graph: &Graph,
+    decisions: &Decisions,
+    numbering: &Numbering,
+    kernel: &Kernel,
+) -> Vec<(usize, usize)> {
     let Work::Opaque { node, operands } = &kernel.work else { return vec![] };
     let crate::graph::Op::ScatterAdd { .. } = graph.nodes[*node].op else { return vec![] };
     let base = &operands[0];
     let alone = operands[1..].iter().all(|o| o.slot != base.slot);
-    let whole = graph.leaves.iter().any(|l| l.storage == base.slot && l.donatable && l.meta == graph.nodes[*node].outs[0]);
+    let whole =
+        graph.leaves.iter().any(|l| l.storage == base.slot && l.donatable && l.meta == graph.nodes[*node].outs[0]);
     let fits = base.layout.offset == 0 && base.layout.is_contiguous(&graph.nodes[*node].outs[0].shape);
     if alone && whole && fits && numbering.output(base.slot).is_none() && decisions.is_output(graph, *node, 0) {
         vec![(numbering.value(*node, 0), base.slot)]

@@ -5,7 +5,9 @@ use super::collect::{Graph, Ref};
 use super::decide::Decisions;
 use crate::device::Caps;
 use crate::graph::{ConvSpec, Op};
-use crate::plan::{Contract, ContractKind, ConvSizes, Custom, InstrKind, Loop, Operand, Origin, Output, Plan, Scatter, Slot, Step};
+use crate::plan::{
+    Contract, ContractKind, ConvSizes, Custom, InstrKind, Loop, Operand, Origin, Output, Plan, Scatter, Slot, Step,
+};
 use crate::shape::{Layout, Shape};
 use rustc_hash::FxHashMap;
 
@@ -101,7 +103,12 @@ fn results<'a>(
     })
 }
 
-fn outputs(graph: &Graph, decisions: &Decisions, numbering: &Numbering, slot_of: &FxHashMap<usize, usize>) -> Vec<Output> {
+fn outputs(
+    graph: &Graph,
+    decisions: &Decisions,
+    numbering: &Numbering,
+    slot_of: &FxHashMap<usize, usize>,
+) -> Vec<Output> {
     results(graph, decisions)
         .map(|(node, out, base, layout)| {
             let slot = match base {

@@ -88,7 +88,15 @@ impl Tensor {
     }
 
     /// `[.., h, w]` as windows `[.., oh, ow, kh, kw]`, padded with `fill`.
-    fn windows(&self, name: &'static str, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2], fill: f64, at: Caller) -> Tensor {
+    fn windows(
+        &self,
+        name: &'static str,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        fill: f64,
+        at: Caller,
+    ) -> Tensor {
         if self.error().is_some() {
             return self.clone();
         }

@@ -83,7 +83,13 @@ fn floats(values: &[f64]) -> Vec<String> {
         .iter()
         .map(|&v| match v {
             _ if v.is_nan() => "nan".into(),
-            _ if v.is_infinite() => if v > 0.0 { "inf".into() } else { "-inf".into() },
+            _ if v.is_infinite() => {
+                if v > 0.0 {
+                    "inf".into()
+                } else {
+                    "-inf".into()
+                }
+            }
             _ if whole => format!("{v:.0}."),
             _ if scientific => format!("{v:.PRECISION$e}"),
             _ => format!("{v:.PRECISION$}"),

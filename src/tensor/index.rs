@@ -50,7 +50,11 @@ impl Tensor {
             Err(detail) => return Tensor::bad("index_select", at, detail),
         };
         if index.error().is_none() && index.rank() != 1 {
-            return Tensor::bad("index_select", at, format!("the index must have one axis, not shape {}", index.shape()));
+            return Tensor::bad(
+                "index_select",
+                at,
+                format!("the index must have one axis, not shape {}", index.shape()),
+            );
         }
         let aligned: Shape = (0..self.rank()).map(|i| if i == axis { index.numel() } else { 1 }).collect();
         let mut shape = self.shape().clone();
@@ -64,7 +68,11 @@ impl Tensor {
     pub fn embedding(&self, index: &Tensor) -> Tensor {
         let at = Caller::here();
         if self.error().is_none() && self.rank() != 2 {
-            return Tensor::bad("embedding", at, format!("the table must be [vocabulary, width], not {}", self.shape()));
+            return Tensor::bad(
+                "embedding",
+                at,
+                format!("the table must be [vocabulary, width], not {}", self.shape()),
+            );
         }
         if index.error().is_some() || self.error().is_some() {
             return if self.error().is_some() { self.clone() } else { index.clone() };

@@ -144,7 +144,13 @@ impl Tensor {
     }
 
     /// A new node and handles on its outputs. On an error two failed tensors, enough for any caller.
-    pub(crate) fn make(device: &Device, op: Op, srcs: SmallVec<[Value; 2]>, rule: Option<Rule>, at: Caller) -> Vec<Tensor> {
+    pub(crate) fn make(
+        device: &Device,
+        op: Op,
+        srcs: SmallVec<[Value; 2]>,
+        rule: Option<Rule>,
+        at: Caller,
+    ) -> Vec<Tensor> {
         match Tensor::try_make(device, op, srcs, rule, at) {
             Ok(tensors) => tensors,
             Err(error) => vec![Tensor::failed(error); 2],
@@ -162,7 +168,8 @@ impl Tensor {
             let detail = format!("operands are on different devices, {device} and {}", other.node.device);
             return Err(Error::op(op.name(), at, detail));
         }
-        let outs = infer(&op, &srcs.iter().map(Value::meta).collect::<SmallVec<[&Meta; 4]>>()).map_err(|detail| Error::op(op.name(), at, detail))?;
+        let outs = infer(&op, &srcs.iter().map(Value::meta).collect::<SmallVec<[&Meta; 4]>>())
+            .map_err(|detail| Error::op(op.name(), at, detail))?;
         for out in &outs {
             device.check_dtype(out.dtype).map_err(|e| Error::op(op.name(), at, e.to_string()))?;
         }
@@ -173,8 +180,7 @@ impl Tensor {
         let rule = rule.filter(|_| grad == GradMode::Interior);
         let node = Node::pending(device, op, srcs, outs.into(), grad, rule, at);
         let pending = schedule::register(&node);
-        let tensors =
-            (0..node.outs.len()).map(|out| Tensor::from_value(Value { node: node.clone(), out })).collect();
+        let tensors = (0..node.outs.len()).map(|out| Tensor::from_value(Value { node: node.clone(), out })).collect();
         if eager() {
             schedule::realize(device, vec![node], History::Keep)?;
         } else if pending > schedule::flush_limit() {

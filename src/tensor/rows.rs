@@ -22,7 +22,11 @@ impl Tensor {
         match resolve(axis as i64, self.rank()) {
             _ if self.error().is_some() => Err(self.clone()),
             Ok(axis) if self.shape()[axis] > 0 && self.dtype().is_float() => Ok(axis),
-            Ok(_) => Err(Tensor::bad(name, at, format!("needs floats and a non-empty axis, not {} {}", self.dtype(), self.shape()))),
+            Ok(_) => Err(Tensor::bad(
+                name,
+                at,
+                format!("needs floats and a non-empty axis, not {} {}", self.dtype(), self.shape()),
+            )),
             Err(detail) => Err(Tensor::bad(name, at, detail)),
         }
     }
@@ -112,11 +116,15 @@ impl Tensor {
                 return t.clone();
             }
         }
-        let fits = self.rank() == 2 && targets.rank() == 1 && self.shape()[0] == targets.shape()[0] && self.shape()[1] > 0;
+        let fits =
+            self.rank() == 2 && targets.rank() == 1 && self.shape()[0] == targets.shape()[0] && self.shape()[1] > 0;
         if !fits || !targets.dtype().is_int() || !self.dtype().is_float() {
             let detail = format!(
                 "needs float logits [batch, classes] and integer targets [batch], not {} {} and {} {}",
-                self.dtype(), self.shape(), targets.dtype(), targets.shape()
+                self.dtype(),
+                self.shape(),
+                targets.dtype(),
+                targets.shape()
             );
             return Tensor::bad("cross_entropy", at, detail);
         }

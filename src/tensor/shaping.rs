@@ -1,7 +1,7 @@
 //! Shape: views that move no element, and the ops that lay elements out anew.
 
-use super::axes::{Axes, resolve};
 use super::Tensor;
+use super::axes::{Axes, resolve};
 use crate::dtype::Scalar;
 use crate::error::Caller;
 use crate::graph::{Op, Param};
