@@ -1,0 +1,92 @@
+//! Dropout (Srivastava et al., JMLR 2014).
+
+use super::{Init, Mode, Module, Visitor};
+use crate::random::Generator;
+use crate::tensor::Tensor;
+
+/// In training, sets each element to zero with probability `p` and multiplies the others by `1/(1 − p)`; else, nothing.
+///
+/// ```
+/// use sunstone::prelude::*;
+/// use sunstone::nn::{Dropout, Init};
+/// let drop = Dropout::new(0.5, &Init::new(0, &Device::cpu()));
+/// let x = Tensor::ones([8], DType::F32, &Device::cpu());
+/// assert!(drop.forward(&x).to_vec::<f32>()?.iter().all(|&v| v == 0.0 || v == 2.0));
+/// drop.eval();
+/// assert_eq!(drop.forward(&x).to_vec::<f32>()?, [1.0; 8]);
+/// # Ok::<(), sunstone::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Dropout {
+    p: f64,
+    mode: Mode,
+    generator: Generator,
+}
+
+impl Dropout {
+    /// A dropout of probability `p`, held to `[0, 1]`, with random numbers of its own seeded from `init`.
+    pub fn new(p: f64, init: &Init) -> Dropout {
+        Dropout { p: p.clamp(0.0, 1.0), mode: Mode::default(), generator: Generator::new(init.seed()) }
+    }
+}
+
+impl Module for Dropout {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        if !self.mode.is_training() || self.p == 0.0 || x.error().is_some() {
+            return x.clone();
+        }
+        let kept = self.generator.rand(x.shape(), &x.device()).ge(self.p).cast(x.dtype());
+        // With p = 1 nothing is kept, and 0·∞ must not become NaN.
+        let scale = if self.p < 1.0 { 1.0 / (1.0 - self.p) } else { 0.0 };
+        x * (kept * scale)
+    }
+
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.mode(&self.mode);
+        visitor.generator("generator", &self.generator);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::dtype::DType;
+
+    #[test]
+    fn keeps_the_mean_and_drops_the_right_share() {
+        let device = Device::cpu();
+        let n = 20_000;
+        for p in [0.1, 0.5, 0.9] {
+            let drop = Dropout::new(p, &Init::new(3, &device));
+            let y = drop.forward(&Tensor::ones([n], DType::F32, &device)).to_vec::<f32>().unwrap();
+            let zeros = y.iter().filter(|&&v| v == 0.0).count() as f64 / n as f64;
+            let mean = y.iter().map(|&v| v as f64).sum::<f64>() / n as f64;
+            // Five standard deviations.
+            let sigma = (p * (1.0 - p) / n as f64).sqrt();
+            assert!((zeros - p).abs() < 5.0 * sigma, "p {p}: {zeros} were dropped");
+            assert!((mean - 1.0).abs() < 5.0 * sigma / (1.0 - p), "p {p}: the mean is {mean}");
+        }
+    }
+
+    #[test]
+    fn all_or_nothing() {
+        let device = Device::cpu();
+        let init = Init::new(3, &device);
+        let x = Tensor::ones([5], DType::F32, &device);
+        assert_eq!(Dropout::new(1.0, &init).forward(&x).to_vec::<f32>().unwrap(), [0.0; 5]);
+        assert_eq!(Dropout::new(0.0, &init).forward(&x).to_vec::<f32>().unwrap(), [1.0; 5]);
+    }
+
+    #[test]
+    fn every_call_draws_anew_and_every_layer_its_own() {
+        let device = Device::cpu();
+        let init = Init::new(3, &device);
+        let (a, b) = (Dropout::new(0.5, &init), Dropout::new(0.5, &init));
+        let x = Tensor::ones([256], DType::F32, &device);
+        let draw = |d: &Dropout| d.forward(&x).to_vec::<f32>().unwrap();
+        let first = draw(&a);
+        assert_ne!(first, draw(&a));
+        assert_ne!(first, draw(&b));
+    }
+}
