@@ -15,8 +15,9 @@
 
 use super::atomic;
 use crate::device::Device;
-use crate::dtype::{DType, Element};
-use crate::error::{Error, Result};
+use crate::dtype::DType;
+use crate::error::{Caller, Error, Result};
+use crate::graph::Meta;
 use crate::nn::StateDict;
 use crate::tensor::Tensor;
 use ::safetensors::tensor::{Dtype, SafeTensorError, TensorView};
@@ -43,7 +44,7 @@ pub fn save(path: impl AsRef<Path>, tensors: &[(String, Tensor)], metadata: &BTr
     }
     let mut contents = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
-        contents.push((name, tensor.dtype(), tensor.shape().to_vec(), host_bytes(tensor)?));
+        contents.push((name, tensor.dtype(), tensor.shape().to_vec(), tensor.to_bytes()?));
     }
     let fail = |error: SafeTensorError| Error::Invalid(format!("cannot save {}: {error}", path.as_ref().display()));
     let views = (contents.iter())
@@ -60,6 +61,7 @@ pub fn save(path: impl AsRef<Path>, tensors: &[(String, Tensor)], metadata: &BTr
 /// # Errors
 /// [`Error::Io`] when the file cannot be read; [`Error::Malformed`] when the header is absurd, tensors overlap, leave
 /// gaps or bytes are missing, or a dtype is none of this crate's; what the device says when it cannot hold them.
+#[track_caller]
 pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<(StateDict, BTreeMap<String, String>)> {
     let path = path.as_ref();
     let bytes = read(path)?;
@@ -72,7 +74,8 @@ pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<(StateDict, BTree
         let Some(dtype) = read_as(view.dtype()) else {
             return Err(Error::malformed(path, format!("'{name}' has dtype {}, which is not supported", view.dtype())));
         };
-        let tensor = from_host_bytes(dtype, view.data(), view.shape(), device);
+        let meta = Meta::new(view.shape(), dtype);
+        let tensor = Tensor::from_bytes(view.data(), meta, device, Caller::here());
         tensor.realize()?;
         tensors.push((name, tensor));
     }
@@ -111,7 +114,7 @@ fn explain(error: SafeTensorError) -> String {
 }
 
 macro_rules! formats {
-    ($($dtype:ident $stored:ident $t:ty;)*) => {
+    ($($dtype:ident $stored:ident;)*) => {
         fn stored_as(dtype: DType) -> Dtype {
             match dtype { $(DType::$dtype => Dtype::$stored,)* }
         }
@@ -119,27 +122,17 @@ macro_rules! formats {
         fn read_as(dtype: Dtype) -> Option<DType> {
             match dtype { $(Dtype::$stored => Some(DType::$dtype),)* _ => None }
         }
-
-        fn host_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
-            let mut bytes = Vec::new();
-            match tensor.dtype() { $(DType::$dtype => <$t>::extend_bytes(&tensor.to_vec::<$t>()?, &mut bytes),)* }
-            Ok(bytes)
-        }
-
-        fn from_host_bytes(dtype: DType, bytes: &[u8], shape: &[usize], device: &Device) -> Tensor {
-            match dtype { $(DType::$dtype => Tensor::from_slice(&<$t>::from_bytes(bytes), shape, device),)* }
-        }
     };
 }
 
 formats! {
-    Bool BOOL bool;
-    U8 U8 u8;
-    U32 U32 u32;
-    I32 I32 i32;
-    I64 I64 i64;
-    F32 F32 f32;
-    F64 F64 f64;
+    Bool BOOL;
+    U8 U8;
+    U32 U32;
+    I32 I32;
+    I64 I64;
+    F32 F32;
+    F64 F64;
 }
 
 #[cfg(test)]
@@ -189,7 +182,7 @@ mod tests {
         for (name, tensor) in &tensors {
             let (_, back) = loaded.iter().find(|(n, _)| n == name).unwrap();
             assert_eq!((back.shape(), back.dtype()), (tensor.shape(), tensor.dtype()), "{name}");
-            assert_eq!(host_bytes(back).unwrap(), host_bytes(tensor).unwrap(), "{name}");
+            assert_eq!(back.to_bytes().unwrap(), tensor.to_bytes().unwrap(), "{name}");
         }
     }
 

@@ -111,7 +111,7 @@ impl Conv2dBuilder {
         let divides = |n: usize| n.checked_rem(spec.groups) == Some(0);
         if !divides(inputs) || !divides(outputs) {
             let detail = format!("{inputs} and {outputs} channels cannot be divided into {} group(s)", spec.groups);
-            return Conv2d { weight: Parameter::new(refuse("Conv2d", init.device(), detail)), bias: None, spec };
+            return Conv2d { weight: Parameter::new(refuse("Conv2d", detail)), bias: None, spec };
         }
         let shape = [outputs, inputs / spec.groups, kh, kw];
         let fan_in = shape[1].saturating_mul(kh).saturating_mul(kw);

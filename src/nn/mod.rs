@@ -35,8 +35,7 @@ pub use parameter::{Buffer, Mode, Parameter};
 pub use pool::{AvgPool2d, MaxPool2d};
 pub use sequential::{Flatten, Sequential};
 
-use crate::device::Device;
-use crate::error::{Caller, Error};
+use crate::error::Caller;
 use crate::tensor::Tensor;
 
 /// Height and width; a single number stands for both.
@@ -57,6 +56,6 @@ impl From<[usize; 2]> for Pair {
 
 /// What a layer gives when it cannot use what it was given: a tensor that carries the error, at the user's line.
 #[track_caller]
-fn refuse(layer: &'static str, device: &Device, detail: impl Into<String>) -> Tensor {
-    Tensor::from_error(Error::op(layer, Caller::here(), detail), device)
+fn refuse(layer: &'static str, detail: impl Into<String>) -> Tensor {
+    Tensor::bad(layer, Caller::here(), detail)
 }

@@ -74,10 +74,10 @@ pub trait Module: Debug + Send + Sync {
     fn load_state_dict(&self, state: &[(String, Tensor)]) -> Result<()> {
         let slots = slots(self);
         let found = matched(&slots, state)?;
-        let moved: Vec<Tensor> =
-            slots.iter().zip(&found).map(|((_, slot), new)| new.to_device(&slot.get().device())).collect();
-        for tensor in &moved {
-            tensor.realize()?;
+        let mut moved = Vec::with_capacity(found.len());
+        for ((_, slot), new) in slots.iter().zip(found) {
+            new.realize()?;
+            moved.push(new.to_device(&slot.get().device())?);
         }
         for ((_, slot), tensor) in slots.iter().zip(moved) {
             slot.set(tensor);

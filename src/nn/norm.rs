@@ -68,19 +68,19 @@ impl Module for BatchNorm2d {
     fn forward(&self, x: &Tensor) -> Tensor {
         let [n, c, h, w] = match x.dims::<4>() {
             Ok(dims) => dims,
-            Err(error) => return Tensor::from_error(error, &x.device()),
+            Err(error) => return Tensor::failed(error),
         };
         let weight = self.weight.get();
         if weight.shape() != &[c][..] && weight.error().is_none() {
             let detail = format!("the input {} has {c} channels, the layer {}", x.shape(), weight.shape().numel());
-            return refuse("BatchNorm2d", &x.device(), detail);
+            return refuse("BatchNorm2d", detail);
         }
         let per_channel = |t: Tensor| t.reshape([c, 1, 1]);
         let (mean, var) = if self.mode.is_training() {
             let count = n * h * w;
             if count < 2 {
                 let detail = format!("training needs more than one value per channel, the input is {}", x.shape());
-                return refuse("BatchNorm2d", &x.device(), detail);
+                return refuse("BatchNorm2d", detail);
             }
             let (mean, var) = (x.mean_keepdim([0, 2, 3]), x.var_keepdim([0, 2, 3], 0));
             self.observe(&mean, &var, count);
@@ -139,7 +139,7 @@ impl Module for LayerNorm {
         }
         if !x.shape().ends_with(&self.shape) {
             let detail = format!("the input {} does not end with {}", x.shape(), self.shape);
-            return refuse("LayerNorm", &x.device(), detail);
+            return refuse("LayerNorm", detail);
         }
         let axes: Vec<isize> = (1..=self.shape.rank() as isize).map(|back| -back).collect();
         let (mean, var) = (x.mean_keepdim(&axes[..]), x.var_keepdim(&axes[..], 0));

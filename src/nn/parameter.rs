@@ -19,9 +19,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct Parameter(Arc<RwLock<Tensor>>);
 
 impl Parameter {
-    /// A parameter with this first value. Where the value came from is forgotten: it becomes a variable.
+    /// A parameter with this first value, which becomes a variable whatever it was made from.
     pub fn new(value: Tensor) -> Parameter {
-        Parameter(Arc::new(RwLock::new(value.into_parameter())))
+        Parameter(Arc::new(RwLock::new(value.requires_grad())))
     }
 
     /// The current value, a variable of differentiation.
@@ -31,7 +31,7 @@ impl Parameter {
 
     /// Replaces the value, which becomes a variable; whoever holds the old tensor keeps the old numbers.
     pub fn set(&self, value: Tensor) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value.into_parameter();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value.requires_grad();
     }
 
     /// True when both are handles on one cell (tied weights).
@@ -54,7 +54,7 @@ pub struct Buffer(Arc<RwLock<Tensor>>);
 impl Buffer {
     /// A buffer with this first value.
     pub fn new(value: Tensor) -> Buffer {
-        Buffer(Arc::new(RwLock::new(value.detach())))
+        Buffer(Arc::new(RwLock::new(untracked(value))))
     }
 
     /// The current value; no gradient flows into it.
@@ -64,7 +64,7 @@ impl Buffer {
 
     /// Replaces the value.
     pub fn set(&self, value: Tensor) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value.detach();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = untracked(value);
     }
 }
 
@@ -73,6 +73,11 @@ impl fmt::Debug for Buffer {
         let value = self.get();
         write!(f, "Buffer({} {})", value.shape(), value.dtype())
     }
+}
+
+/// A value that has no history is taken as it is: another node on it would only lengthen the graph.
+fn untracked(value: Tensor) -> Tensor {
+    if value.tracks_grad() { value.detach() } else { value }
 }
 
 /// Whether a module that behaves differently in training (dropout, batch normalization) is being trained.

@@ -4,7 +4,7 @@ use crate::autograd::{Gradients, no_grad};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::Parameter;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, realize_all};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What an optimizer remembers, in a form that can be saved.
@@ -70,7 +70,7 @@ impl<const N: usize> Group<N> {
             entry.parameter.set(value);
             entry.memory = memory;
         }
-        self.devices().iter().try_for_each(realize_pending)
+        self.devices().iter().try_for_each(realize_all)
     }
 
     fn devices(&self) -> Vec<Device> {
@@ -130,7 +130,8 @@ impl<const N: usize> Group<N> {
                             let (d, s) = (value.dtype(), value.shape());
                             complaints.push(format!("'{full}' is {} {}, the parameter is {d} {s}", t.dtype(), t.shape()));
                         }
-                        tensors.push(t.to_device(&value.device()).detach());
+                        t.realize()?;
+                        tensors.push(t.to_device(&value.device())?);
                     }
                 }
                 used.insert(full);
@@ -144,9 +145,6 @@ impl<const N: usize> Group<N> {
         );
         if !complaints.is_empty() {
             return Err(Error::Invalid(format!("the state does not fit the optimizer: {}", complaints.join("; "))));
-        }
-        for tensor in memories.iter().flatten().flat_map(|m: &Memory<N>| &m.tensors) {
-            tensor.realize()?;
         }
         for (entry, memory) in self.entries.iter_mut().zip(memories) {
             entry.memory = memory;
