@@ -24,21 +24,18 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// A dropout of probability `p`, held to `[0, 1]`, with random numbers of its own seeded from `init`.
+    /// A dropout with random numbers of its own, seeded from `init`. With a `p` outside `[0, 1)`, `forward` gives an error.
     pub fn new(p: f64, init: &Init) -> Dropout {
-        Dropout { p: p.clamp(0.0, 1.0), mode: Mode::default(), generator: Generator::new(init.seed()) }
+        Dropout { p, mode: Mode::default(), generator: Generator::new(init.seed()) }
     }
 }
 
 impl Module for Dropout {
     fn forward(&self, x: &Tensor) -> Tensor {
-        if !self.mode.is_training() || self.p == 0.0 || x.error().is_some() {
-            return x.clone();
+        match self.mode.is_training() && self.p != 0.0 {
+            true => x.dropout(self.p, &self.generator),
+            false => x.clone(),
         }
-        let kept = self.generator.rand(x.shape(), &x.device()).ge(self.p).cast(x.dtype());
-        // With p = 1 nothing is kept, and 0·∞ must not become NaN.
-        let scale = if self.p < 1.0 { 1.0 / (1.0 - self.p) } else { 0.0 };
-        x * (kept * scale)
     }
 
     fn visit(&self, visitor: &mut Visitor<'_>) {
@@ -70,12 +67,14 @@ mod tests {
     }
 
     #[test]
-    fn all_or_nothing() {
+    fn nothing_or_a_refusal_at_the_ends() {
         let device = Device::cpu();
         let init = Init::new(3, &device);
         let x = Tensor::ones([5], DType::F32, &device);
-        assert_eq!(Dropout::new(1.0, &init).forward(&x).to_vec::<f32>().unwrap(), [0.0; 5]);
         assert_eq!(Dropout::new(0.0, &init).forward(&x).to_vec::<f32>().unwrap(), [1.0; 5]);
+        for p in [1.0, -0.1, f64::NAN] {
+            assert!(Dropout::new(p, &init).forward(&x).realize().is_err());
+        }
     }
 
     #[test]

@@ -56,7 +56,6 @@ impl Module for Linear {
                 }
                 x.flatten(0, -2).matmul(&weight.t()).reshape(shape)
             }
-            1 => x.unsqueeze(0).matmul(&weight.t()).squeeze(0),
             _ => x.matmul(&weight.t()),
         };
         match &self.bias {

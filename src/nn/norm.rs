@@ -82,7 +82,7 @@ impl Module for BatchNorm2d {
                 let detail = format!("training needs more than one value per channel, the input is {}", x.shape());
                 return refuse("BatchNorm2d", detail);
             }
-            let (mean, var) = (x.mean_keepdim([0, 2, 3]), x.var_keepdim([0, 2, 3], 0));
+            let (mean, var) = (x.mean_keepdim([0, 2, 3]), x.var_keepdim([0, 2, 3], 0.0));
             self.observe(&mean, &var, count);
             (mean, var)
         } else {
@@ -141,9 +141,7 @@ impl Module for LayerNorm {
             let detail = format!("the input {} does not end with {}", x.shape(), self.shape);
             return refuse("LayerNorm", detail);
         }
-        let axes: Vec<isize> = (1..=self.shape.rank() as isize).map(|back| -back).collect();
-        let (mean, var) = (x.mean_keepdim(&axes[..]), x.var_keepdim(&axes[..], 0));
-        (x - mean) / (var + self.eps).sqrt() * self.weight.get() + self.bias.get()
+        x.layer_norm(self.shape.rank(), self.eps) * self.weight.get() + self.bias.get()
     }
 
     fn visit(&self, visitor: &mut Visitor<'_>) {

@@ -19,7 +19,7 @@
 //! ```
 
 mod adam;
-mod gradients;
+mod clip;
 mod group;
 pub mod schedule;
 mod sgd;
@@ -27,7 +27,7 @@ mod sgd;
 mod testing;
 
 pub use adam::Adam;
-pub use gradients::{accumulate, clip_norm, clip_value};
+pub use clip::clip_value;
 pub use group::OptimizerState;
 pub use schedule::Schedule;
 pub use sgd::Sgd;
