@@ -1,6 +1,6 @@
 //! A portable tensor runtime.
-#![warn(missing_docs)]
 
+pub mod autograd;
 pub mod backend;
 pub mod device;
 pub mod dtype;
@@ -8,6 +8,20 @@ pub mod error;
 pub mod graph;
 pub mod plan;
 pub mod random;
+mod schedule;
 pub mod shape;
+pub mod tensor;
 
 pub use error::{Error, Result};
+
+/// What most programs need: `use sunstone::prelude::*`.
+pub mod prelude {
+    pub use crate::autograd::{Gradients, no_grad};
+    pub use crate::device::Device;
+    pub use crate::dtype::{DType, Element};
+    pub use crate::error::{Error, Result};
+    pub use crate::graph::ConvSpec;
+    pub use crate::random::Generator;
+    pub use crate::shape::Shape;
+    pub use crate::tensor::{Tensor, step};
+}

@@ -4,9 +4,10 @@ pub mod custom;
 mod infer;
 mod node;
 mod op;
+pub mod view;
 
 pub use infer::infer;
-pub use node::{GradMode, Node, Realized, Value};
+pub use node::{GradMode, Node, Realized, Rule, Value};
 pub use op::{BinaryOp, ConvSpec, CustomHandle, Op, Param, ReduceOp, UnaryOp};
 
 use crate::{dtype::DType, shape::Shape};

@@ -48,6 +48,17 @@ pub enum GradMode {
     Leaf = 1,
     /// Made from variables: gradients pass through to its sources.
     Interior = 2,
+    /// Made from variables, but a `backward` has used the history up.
+    Consumed = 3,
+}
+
+/// A gradient rule that stands in for the op's own.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// What it gives gradients for, in place of the node's sources.
+    pub inputs: SmallVec<[Value; 2]>,
+    /// The rule itself; `autograd` knows its type.
+    pub function: Arc<dyn Any + Send + Sync>,
 }
 
 /// A node of the graph. Immutable but for its state: sources are let go once nothing needs them, results arrive.
@@ -63,8 +74,6 @@ pub struct Node {
     pub outs: SmallVec<[Meta; 1]>,
     /// The line that asked for it.
     pub at: Caller,
-    /// A gradient rule that replaces the op's own; `autograd` knows its type.
-    pub rule: Option<Arc<dyn Any + Send + Sync>>,
     handles: SmallVec<[AtomicU32; 1]>,
     grad: AtomicU8,
     state: Mutex<State>,
@@ -75,6 +84,8 @@ pub struct Node {
 pub struct State {
     /// What it is made from; empty for leaves, and once the result is there and no gradient will ask.
     pub srcs: SmallVec<[Value; 2]>,
+    /// Replaces the op's own gradient rule; let go together with the sources.
+    pub rule: Option<Rule>,
     /// One entry for each output.
     pub realized: SmallVec<[Option<Realized>; 1]>,
 }
@@ -92,7 +103,7 @@ impl Node {
         srcs: SmallVec<[Value; 2]>,
         outs: SmallVec<[Meta; 1]>,
         grad: GradMode,
-        rule: Option<Arc<dyn Any + Send + Sync>>,
+        rule: Option<Rule>,
         at: Caller,
     ) -> Arc<Node> {
         let n = outs.len();
@@ -102,10 +113,9 @@ impl Node {
             device: device.clone(),
             outs,
             at,
-            rule,
             handles: (0..n).map(|_| AtomicU32::new(0)).collect(),
             grad: AtomicU8::new(grad as u8),
-            state: Mutex::new(State { srcs, realized: SmallVec::from_elem(None, n) }),
+            state: Mutex::new(State { srcs, rule, realized: SmallVec::from_elem(None, n) }),
         })
     }
 
@@ -128,13 +138,22 @@ impl Node {
         match self.grad.load(Ordering::Relaxed) {
             0 => GradMode::None,
             1 => GradMode::Leaf,
-            _ => GradMode::Interior,
+            2 => GradMode::Interior,
+            _ => GradMode::Consumed,
         }
     }
 
     /// Makes a node that no gradient flows through into a variable.
     pub fn set_leaf(&self) {
         self.grad.store(GradMode::Leaf as u8, Ordering::Relaxed);
+    }
+
+    /// Marks the history as used up, and lets it go if the result is there.
+    pub fn consume(&self) {
+        self.grad.store(GradMode::Consumed as u8, Ordering::Relaxed);
+        if self.is_realized() {
+            self.detach();
+        }
     }
 
     /// How many handles of users hold output `out`.
@@ -164,23 +183,32 @@ impl Node {
 
     /// Lets the sources go, without recursion however long the history is.
     pub fn detach(&self) {
-        let srcs = std::mem::take(&mut self.state().srcs);
-        release(srcs);
+        let values = self.state().take();
+        release(values);
+    }
+}
+
+impl State {
+    /// Everything it refers to.
+    fn take(&mut self) -> SmallVec<[Value; 2]> {
+        let mut values = std::mem::take(&mut self.srcs);
+        values.extend(self.rule.take().into_iter().flat_map(|r| r.inputs));
+        values
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        release(std::mem::take(&mut self.state.get_mut().unwrap_or_else(|e| e.into_inner()).srcs));
+        release(self.state.get_mut().unwrap_or_else(|e| e.into_inner()).take());
     }
 }
 
 /// Drops values; whatever they alone held is taken apart in a loop, because a long history would overflow the stack.
-fn release(srcs: SmallVec<[Value; 2]>) {
-    let mut stack = srcs;
+fn release(values: SmallVec<[Value; 2]>) {
+    let mut stack = values;
     while let Some(value) = stack.pop() {
         if let Some(mut node) = Arc::into_inner(value.node) {
-            stack.extend(std::mem::take(&mut node.state.get_mut().unwrap_or_else(|e| e.into_inner()).srcs));
+            stack.extend(node.state.get_mut().unwrap_or_else(|e| e.into_inner()).take());
         }
     }
 }

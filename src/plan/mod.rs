@@ -101,8 +101,9 @@ pub struct Contract {
     pub a: Operand,
     /// Second operand.
     pub b: Operand,
-    /// What is done with each element of the result, and where it is stored. Its domain is the contraction's result,
-    /// all `outer`, of the rank that the result has; [`InstrKind::Accumulator`] is the element.
+    /// What is done with each element of the result, and where it is stored. Its points are the elements of the
+    /// contraction's result in row-major order, all `outer`, though perhaps under other sizes (axes cut in two or
+    /// left out where their size is 1); [`InstrKind::Accumulator`] is the element.
     pub epilogue: Loop,
 }
 

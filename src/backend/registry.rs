@@ -1,0 +1,134 @@
+//! Opens devices by name, lists them, and picks the best. A name opens the same device every time.
+
+#[cfg(feature = "wgpu")]
+use super::wgpu::{WgpuBackend, adapters};
+use super::cpu::CpuBackend;
+use crate::device::{Caps, Device};
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock};
+
+/// What [`Device::list`] says of a device.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct DeviceInfo {
+    /// What [`Device::open`] takes.
+    pub name: String,
+    /// What it grants, or why it does not open.
+    #[serde(flatten)]
+    pub state: DeviceState,
+}
+
+/// Whether a device can be used.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceState {
+    /// It opens.
+    Caps(Caps),
+    /// It is there, but does not open.
+    Error(String),
+}
+
+impl Device {
+    /// The CPU: always there, and the judge of all others.
+    pub fn cpu() -> Device {
+        static CPU: OnceLock<Device> = OnceLock::new();
+        CPU.get_or_init(|| Device::new("cpu", CpuBackend::new())).clone()
+    }
+
+    /// The device of this name: `cpu`, `wgpu:0`, `wgpu:1`, …; `wgpu` is `wgpu:0`, `best` is [`Device::best`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownDevice`] with the names that exist; or why it does not open.
+    ///
+    /// ```
+    /// # use sunstone::prelude::*;
+    /// assert_eq!(Device::open("cpu")?, Device::cpu());
+    /// assert!(Device::open("abacus").unwrap_err().to_string().contains("unknown device 'abacus'"));
+    /// # Ok::<(), sunstone::Error>(())
+    /// ```
+    pub fn open(name: &str) -> Result<Device> {
+        static OPEN: Mutex<BTreeMap<String, Device>> = Mutex::new(BTreeMap::new());
+        let unknown = || Error::UnknownDevice { name: name.into(), known: names().join(", ") };
+        match name {
+            "cpu" => return Ok(Device::cpu()),
+            "best" => return Device::best(),
+            _ => {}
+        }
+        let full = if name == "wgpu" { "wgpu:0" } else { name };
+        let index = full.strip_prefix("wgpu:").and_then(|i| i.parse::<usize>().ok()).ok_or_else(unknown)?;
+        let mut open = OPEN.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(device) = open.get(full) {
+            return Ok(device.clone());
+        }
+        if index >= gpus().len() {
+            return Err(unknown());
+        }
+        let device = open_gpu(index)?;
+        open.insert(full.into(), device.clone());
+        Ok(device)
+    }
+
+    /// What to run on unless told otherwise: the device that `SUNSTONE_DEVICE` names; else the first hardware GPU that
+    /// opens; else the CPU. A CPU that pretends to be a GPU is never picked, only opened by name.
+    ///
+    /// # Errors
+    /// Only if `SUNSTONE_DEVICE` names a device that does not exist or does not open.
+    pub fn best() -> Result<Device> {
+        Ok(Device::best_with_reason()?.0)
+    }
+
+    /// [`Device::best`], and why it is that one.
+    pub fn best_with_reason() -> Result<(Device, String)> {
+        if let Ok(name) = std::env::var("SUNSTONE_DEVICE")
+            && name != "best"
+        {
+            return Ok((Device::open(&name)?, format!("SUNSTONE_DEVICE={name}")));
+        }
+        let hardware = gpus().into_iter().enumerate().filter(|(_, software)| !software);
+        for (i, _) in hardware {
+            if let Ok(device) = Device::open(&format!("wgpu:{i}")) {
+                return Ok((device, "the first hardware GPU".into()));
+            }
+        }
+        Ok((Device::cpu(), "no hardware GPU was found".into()))
+    }
+
+    /// Every device, with what it grants.
+    pub fn list() -> Vec<DeviceInfo> {
+        let describe = |name: String| {
+            let state = match Device::open(&name) {
+                Ok(device) => DeviceState::Caps(device.caps().clone()),
+                Err(error) => DeviceState::Error(error.to_string()),
+            };
+            DeviceInfo { name, state }
+        };
+        names().into_iter().map(describe).collect()
+    }
+}
+
+fn names() -> Vec<String> {
+    let gpus = (0..gpus().len()).map(|i| format!("wgpu:{i}"));
+    std::iter::once("cpu".to_owned()).chain(gpus).collect()
+}
+
+/// For each adapter, whether it is software.
+#[cfg(feature = "wgpu")]
+fn gpus() -> Vec<bool> {
+    static FOUND: OnceLock<Vec<bool>> = OnceLock::new();
+    FOUND.get_or_init(|| adapters().iter().map(|a| a.software).collect()).clone()
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn gpus() -> Vec<bool> {
+    Vec::new()
+}
+
+#[cfg(feature = "wgpu")]
+fn open_gpu(index: usize) -> Result<Device> {
+    Ok(Device::new(format!("wgpu:{index}"), WgpuBackend::open(index)?))
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn open_gpu(_: usize) -> Result<Device> {
+    Err(Error::Invalid("this build has no wgpu".into()))
+}

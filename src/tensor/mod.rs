@@ -1,0 +1,391 @@
+//! The user's tensor: a handle on an output of the lazy graph, or the error that took its place.
+
+mod axes;
+mod contract;
+mod create;
+mod custom;
+mod display;
+mod index;
+mod map;
+mod reduce;
+mod rows;
+mod shaping;
+mod slice;
+
+pub use axes::Axes;
+pub use custom::custom;
+pub use map::Operand;
+pub use slice::{Index, IntoIndices, step};
+
+use crate::device::Device;
+use crate::dtype::{DType, Element};
+use crate::error::{Caller, Error, Result};
+use crate::graph::{GradMode, Meta, Node, Op, Realized, Rule, Value, infer};
+use crate::schedule::{self, History};
+use crate::shape::{Layout, Shape};
+use smallvec::SmallVec;
+use std::cell::Cell;
+use std::sync::{Arc, OnceLock};
+
+/// An n-dimensional array on a device. Cheap to clone; clones are the same tensor.
+///
+/// Ops check shapes and dtypes at once but run later: when somebody reads a result ([`Tensor::to_vec`],
+/// [`Tensor::item`]), asks for it ([`Tensor::realize`]), or an optimizer finishes its step.
+///
+/// An op that cannot take its operands gives a tensor that carries the [`Error`]; so does every tensor made from it,
+/// and the first fallible call returns it:
+///
+/// ```
+/// use sunstone::prelude::*;
+/// let device = Device::cpu();
+/// let a = Tensor::zeros([2, 3], DType::F32, &device);
+/// let b = Tensor::zeros([4, 5], DType::F32, &device);
+/// let error = (a.matmul(&b) + 1.0).relu().to_vec::<f32>().unwrap_err().to_string();
+/// assert!(error.starts_with("matmul: cannot multiply [2, 3] by [4, 5]"), "{error}");
+/// ```
+#[derive(Clone)]
+pub struct Tensor(Result<Handle, Arc<Error>>);
+
+/// A counted reference to a value: the scheduler stores whatever has one.
+struct Handle(Value);
+
+impl Handle {
+    fn new(value: Value) -> Handle {
+        value.node.add_handle(value.out);
+        Handle(value)
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Handle {
+        Handle::new(self.0.clone())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.node.drop_handle(self.0.out);
+    }
+}
+
+thread_local! {
+    static GRAD: Cell<bool> = const { Cell::new(true) };
+}
+
+/// True unless inside [`crate::autograd::no_grad`].
+pub(crate) fn grad_enabled() -> bool {
+    GRAD.get()
+}
+
+/// Switches the recording of history on or off for this thread; gives the former setting.
+pub(crate) fn set_grad_enabled(on: bool) -> bool {
+    GRAD.replace(on)
+}
+
+/// `SUNSTONE_EAGER=1`: every op runs at once.
+fn eager() -> bool {
+    static EAGER: OnceLock<bool> = OnceLock::new();
+    *EAGER.get_or_init(|| std::env::var("SUNSTONE_EAGER").is_ok_and(|v| v == "1"))
+}
+
+impl Tensor {
+    /// The tensor that stands for an error.
+    pub(crate) fn failed(error: Error) -> Tensor {
+        Tensor(Err(Arc::new(error)))
+    }
+
+    /// A tensor that fails with a detail about `op`.
+    pub(crate) fn bad(op: &'static str, at: Caller, detail: impl Into<String>) -> Tensor {
+        Tensor::failed(Error::op(op, at, detail))
+    }
+
+    pub(crate) fn from_result(result: Result<Tensor>) -> Tensor {
+        result.unwrap_or_else(Tensor::failed)
+    }
+
+    pub(crate) fn from_value(value: Value) -> Tensor {
+        Tensor(Ok(Handle::new(value)))
+    }
+
+    /// The graph's side of the tensor.
+    pub(crate) fn value(&self) -> Result<&Value> {
+        match &self.0 {
+            Ok(handle) => Ok(&handle.0),
+            Err(error) => Err((**error).clone()),
+        }
+    }
+
+    /// A tensor over data in a storage.
+    pub(crate) fn leaf(device: &Device, meta: Meta, realized: Realized, at: Caller) -> Tensor {
+        Tensor::from_value(Value { node: Node::leaf(device, meta, realized, at), out: 0 })
+    }
+
+    /// A node of `op` over tensors of one device, one tensor for each of its outputs.
+    pub(crate) fn apply_all(op: Op, srcs: &[&Tensor], at: Caller) -> Vec<Tensor> {
+        let mut values: SmallVec<[Value; 2]> = SmallVec::new();
+        for src in srcs {
+            match src.value() {
+                Ok(value) => values.push(value.clone()),
+                Err(_) => return vec![(*src).clone(); 2],
+            }
+        }
+        let device = values[0].node.device.clone();
+        Tensor::make(&device, op, values, None, at)
+    }
+
+    /// The first output of `op`.
+    pub(crate) fn apply(op: Op, srcs: &[&Tensor], at: Caller) -> Tensor {
+        Tensor::apply_all(op, srcs, at).swap_remove(0)
+    }
+
+    /// The first output of an `op` without operands.
+    pub(crate) fn source(op: Op, device: &Device, at: Caller) -> Tensor {
+        Tensor::make(device, op, SmallVec::new(), None, at).swap_remove(0)
+    }
+
+    /// A new node and handles on its outputs. On an error two failed tensors, enough for any caller.
+    pub(crate) fn make(device: &Device, op: Op, srcs: SmallVec<[Value; 2]>, rule: Option<Rule>, at: Caller) -> Vec<Tensor> {
+        match Tensor::try_make(device, op, srcs, rule, at) {
+            Ok(tensors) => tensors,
+            Err(error) => vec![Tensor::failed(error); 2],
+        }
+    }
+
+    fn try_make(
+        device: &Device,
+        op: Op,
+        srcs: SmallVec<[Value; 2]>,
+        rule: Option<Rule>,
+        at: Caller,
+    ) -> Result<Vec<Tensor>> {
+        if let Some(other) = srcs.iter().find(|v| v.node.device != *device) {
+            let detail = format!("operands are on different devices, {device} and {}", other.node.device);
+            return Err(Error::op(op.name(), at, detail));
+        }
+        let outs = infer(&op, &srcs.iter().map(Value::meta).collect::<SmallVec<[&Meta; 4]>>()).map_err(|detail| Error::op(op.name(), at, detail))?;
+        for out in &outs {
+            device.check_dtype(out.dtype).map_err(|e| Error::op(op.name(), at, e.to_string()))?;
+        }
+        let from = rule.as_ref().map_or(&srcs, |r| &r.inputs);
+        let tracks = from.iter().any(|v| v.node.grad() != GradMode::None);
+        let differentiable = outs.iter().any(|m| m.dtype.is_float());
+        let grad = if GRAD.get() && tracks && differentiable { GradMode::Interior } else { GradMode::None };
+        let rule = rule.filter(|_| grad == GradMode::Interior);
+        let node = Node::pending(device, op, srcs, outs.into(), grad, rule, at);
+        let pending = schedule::register(&node);
+        let tensors =
+            (0..node.outs.len()).map(|out| Tensor::from_value(Value { node: node.clone(), out })).collect();
+        if eager() {
+            schedule::realize(device, vec![node], History::Keep)?;
+        } else if pending > schedule::flush_limit() {
+            schedule::realize_all(device)?;
+        }
+        Ok(tensors)
+    }
+
+    /// The sizes of its axes; empty for a tensor that carries an error (see [`Tensor::dims`]).
+    pub fn shape(&self) -> &Shape {
+        static EMPTY: OnceLock<Shape> = OnceLock::new();
+        match &self.0 {
+            Ok(handle) => &handle.0.meta().shape,
+            Err(_) => EMPTY.get_or_init(Shape::scalar),
+        }
+    }
+
+    /// The sizes of its `N` axes.
+    ///
+    /// # Errors
+    /// If it has another number of axes, or carries an error.
+    ///
+    /// ```
+    /// # use sunstone::prelude::*;
+    /// let [rows, columns] = Tensor::zeros([2, 3], DType::F32, &Device::cpu()).dims()?;
+    /// assert_eq!((rows, columns), (2, 3));
+    /// # Ok::<(), sunstone::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn dims<const N: usize>(&self) -> Result<[usize; N]> {
+        let shape = &self.value()?.meta().shape;
+        let at = Caller::here();
+        shape[..].try_into().map_err(|_| Error::op("dims", at, format!("expected {N} axes, found shape {shape}")))
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape().rank()
+    }
+
+    /// The number of elements.
+    pub fn numel(&self) -> usize {
+        self.shape().numel()
+    }
+
+    /// The element type; `f32` for a tensor that carries an error.
+    pub fn dtype(&self) -> DType {
+        self.0.as_ref().map_or(DType::F32, |h| h.0.meta().dtype)
+    }
+
+    /// Where it lives; the CPU for a tensor that carries an error.
+    pub fn device(&self) -> Device {
+        self.0.as_ref().map_or_else(|_| Device::cpu(), |h| h.0.node.device.clone())
+    }
+
+    /// The error it carries.
+    pub fn error(&self) -> Option<&Error> {
+        self.0.as_ref().err().map(|e| &**e)
+    }
+
+    /// Computes it now, if it is not computed yet.
+    ///
+    /// # Errors
+    /// Its own, or the device's: out of memory, lost, a kernel that did not compile, an index out of range.
+    pub fn realize(&self) -> Result<()> {
+        self.realized().map(|_| ())
+    }
+
+    pub(crate) fn realized(&self) -> Result<Realized> {
+        let value = self.value()?;
+        if let Some(realized) = value.realized() {
+            return Ok(realized);
+        }
+        schedule::realize(&value.node.device, vec![value.node.clone()], History::Keep)?;
+        value.realized().ok_or_else(|| Error::Backend {
+            device: value.node.device.name().into(),
+            detail: "a plan ran but gave no result".into(),
+        })
+    }
+
+    /// The elements in row-major order, in the host's representation.
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let value = self.value()?;
+        let device = &value.node.device;
+        let Meta { shape, dtype } = value.meta();
+        if shape.numel() == 0 {
+            return Ok(Vec::new());
+        }
+        let realized = self.realized()?;
+        let read = |r: &Realized| device.backend().read(&r.storage, *dtype, r.layout.offset as usize, shape.numel());
+        if realized.layout.is_contiguous(shape) {
+            return read(&realized);
+        }
+        let copy = crate::autograd::no_grad(|| self.contiguous());
+        let realized = copy.realized()?;
+        read(&realized)
+    }
+
+    /// The elements in row-major order.
+    ///
+    /// # Errors
+    /// If `T` is not the tensor's dtype, and whatever [`Tensor::realize`] may fail with.
+    ///
+    /// ```
+    /// # use sunstone::prelude::*;
+    /// let x = Tensor::arange(6, &Device::cpu()).reshape([2, 3]);
+    /// assert_eq!(x.t().to_vec::<i32>()?, [0, 3, 1, 4, 2, 5]);
+    /// # Ok::<(), sunstone::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        let at = Caller::here();
+        let dtype = self.value()?.meta().dtype;
+        if dtype != T::DTYPE {
+            return Err(Error::op("to_vec", at, format!("the tensor is {dtype}, not {}", T::DTYPE)));
+        }
+        Ok(T::from_bytes(&self.bytes()?))
+    }
+
+    /// The one element.
+    ///
+    /// # Errors
+    /// If there are more or none, if `T` is not the tensor's dtype, and whatever [`Tensor::realize`] may fail with.
+    #[track_caller]
+    pub fn item<T: Element>(&self) -> Result<T> {
+        let at = Caller::here();
+        let shape = &self.value()?.meta().shape;
+        if shape.numel() != 1 {
+            return Err(Error::op("item", at, format!("shape {shape} does not have exactly one element")));
+        }
+        let all = self.to_vec::<T>()?;
+        all.first().copied().ok_or_else(|| Error::op("item", at, "no element"))
+    }
+
+    /// The same elements in row-major order without gaps: a copy where they lie otherwise.
+    pub(crate) fn contiguous(&self) -> Tensor {
+        let Ok(value) = self.value() else { return self.clone() };
+        let at = value.node.at;
+        match value.realized() {
+            Some(r) if r.layout.offset == 0 && r.layout.is_contiguous(self.shape()) => self.clone(),
+            _ => Tensor::apply(Op::Cast(self.dtype()), &[self], at),
+        }
+    }
+
+    /// The same tensor on another device, by way of the host; itself if it is there already. No gradient flows back.
+    ///
+    /// # Errors
+    /// Whatever [`Tensor::realize`] may fail with, or the other device's own.
+    #[track_caller]
+    pub fn to_device(&self, device: &Device) -> Result<Tensor> {
+        let at = Caller::here();
+        let value = self.value()?;
+        if value.node.device == *device {
+            return Ok(self.clone());
+        }
+        Tensor::upload(&self.bytes()?, value.meta().clone(), device, at)
+    }
+
+    /// A tensor of the given bytes: one element after another in the host's representation.
+    pub(crate) fn upload(bytes: &[u8], meta: Meta, device: &Device, at: Caller) -> Result<Tensor> {
+        device.check_dtype(meta.dtype).map_err(|e| Error::op("from_slice", at, e.to_string()))?;
+        let size = meta.shape.numel() * device.caps().bytes_of(meta.dtype);
+        let storage = device.backend().allocate(size)?;
+        device.backend().write(&storage, meta.dtype, bytes)?;
+        let layout = Layout::contiguous(&meta.shape);
+        Ok(Tensor::leaf(device, meta, Realized { storage: Arc::new(storage), layout }, at))
+    }
+
+    /// The elements as bytes, for files.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.bytes()
+    }
+
+    /// Makes it a variable that [`Tensor::backward`] gives a gradient for.
+    ///
+    /// Where other handles on the tensor exist, the variable is a new tensor with the same elements, so that theirs stays as it was.
+    /// An error for anything but floats.
+    #[track_caller]
+    pub fn requires_grad(self) -> Tensor {
+        let at = Caller::here();
+        let Ok(value) = self.value() else { return self };
+        if !self.dtype().is_float() {
+            return Tensor::bad("requires_grad", at, format!("only floats have gradients, not {}", self.dtype()));
+        }
+        let node = &value.node;
+        if node.outs.len() == 1 && node.all_handles() == 1 && node.grad() == GradMode::None {
+            node.set_leaf();
+            return self;
+        }
+        let alias = self.detach();
+        if let Ok(value) = alias.value() {
+            value.node.set_leaf();
+        }
+        alias
+    }
+
+    /// True if a gradient flows into or through it.
+    pub fn tracks_grad(&self) -> bool {
+        self.value().is_ok_and(|v| v.node.grad() != GradMode::None)
+    }
+
+    /// The same elements without history: no gradient flows through.
+    #[track_caller]
+    pub fn detach(&self) -> Tensor {
+        let at = Caller::here();
+        crate::autograd::no_grad(|| Tensor::apply(Op::Reshape(self.shape().clone()), &[self], at))
+    }
+}
+
+/// Computes everything that this thread has pending on `device` in one plan, and lets all history go: the end of a
+/// training step. Optimizers call it.
+pub fn realize_all(device: &Device) -> Result<()> {
+    schedule::realize_all(device)
+}

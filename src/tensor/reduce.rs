@@ -1,0 +1,172 @@
+//! Folds over axes. `…_keepdim` leaves the axes in place with size 1.
+
+use super::{Axes, Tensor};
+use crate::dtype::DType;
+use crate::error::Caller;
+use crate::graph::{BinaryOp, Op, ReduceOp, UnaryOp};
+use crate::shape::Dims;
+
+impl Tensor {
+    pub(crate) fn reduce(&self, op: ReduceOp, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
+        if self.error().is_some() {
+            return self.clone();
+        }
+        match axes.resolve(self.rank()) {
+            Ok(axes) => self.reduce_axes(op, axes, keepdim, at),
+            Err(detail) => Tensor::bad(op.name(), at, detail),
+        }
+    }
+
+    pub(crate) fn reduce_axes(&self, op: ReduceOp, axes: Dims<usize>, keepdim: bool, at: Caller) -> Tensor {
+        let counts = matches!(op, ReduceOp::Sum | ReduceOp::Prod) && self.dtype() == DType::Bool;
+        let x = if counts { self.cast_at(DType::I32, at) } else { self.clone() };
+        let kept = self.shape().with_ones(&axes);
+        // Over no axes there is nothing to fold.
+        let folded = if axes.is_empty() { x } else { Tensor::apply(Op::Reduce { op, axes }, &[&x], at) };
+        if keepdim { folded.reshape_to(kept, at) } else { folded }
+    }
+
+    fn mean_at(&self, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
+        let x = if self.dtype().is_float() { self.clone() } else { self.cast_at(DType::F32, at) };
+        let sum = x.reduce(ReduceOp::Sum, axes, keepdim, at);
+        let count = self.numel() as f64 / sum.numel().max(1) as f64;
+        sum.binary(BinaryOp::Mul, (1.0 / count).into(), at)
+    }
+
+    fn var_at(&self, axes: Axes, correction: f64, keepdim: bool, at: Caller) -> Tensor {
+        let x = if self.dtype().is_float() { self.clone() } else { self.cast_at(DType::F32, at) };
+        let centred = x.binary(BinaryOp::Sub, x.mean_at(axes.clone(), true, at).into(), at);
+        let squares = centred.binary(BinaryOp::Mul, (&centred).into(), at);
+        let sum = squares.reduce(ReduceOp::Sum, axes, keepdim, at);
+        let count = self.numel() as f64 / sum.numel().max(1) as f64;
+        sum.binary(BinaryOp::Mul, (1.0 / (count - correction)).into(), at)
+    }
+
+    /// `E[x]` over the axes. Integers and bools become `f32`.
+    #[track_caller]
+    pub fn mean(&self, axes: impl Into<Axes>) -> Tensor {
+        self.mean_at(axes.into(), false, Caller::here())
+    }
+
+    /// [`Tensor::mean`] with the axes left in place.
+    #[track_caller]
+    pub fn mean_keepdim(&self, axes: impl Into<Axes>) -> Tensor {
+        self.mean_at(axes.into(), true, Caller::here())
+    }
+
+    /// `Σ(x - E[x])² / (n - correction)`: 1 gives the unbiased variance of a sample, 0 that of a population.
+    #[track_caller]
+    pub fn var(&self, axes: impl Into<Axes>, correction: f64) -> Tensor {
+        self.var_at(axes.into(), correction, false, Caller::here())
+    }
+
+    /// [`Tensor::var`] with the axes left in place.
+    #[track_caller]
+    pub fn var_keepdim(&self, axes: impl Into<Axes>, correction: f64) -> Tensor {
+        self.var_at(axes.into(), correction, true, Caller::here())
+    }
+
+    /// The square root of [`Tensor::var`].
+    #[track_caller]
+    pub fn std(&self, axes: impl Into<Axes>, correction: f64) -> Tensor {
+        let at = Caller::here();
+        self.var_at(axes.into(), correction, false, at).unary(UnaryOp::Sqrt, at)
+    }
+
+    /// True where any element over the axes is not 0.
+    #[track_caller]
+    pub fn any(&self, axes: impl Into<Axes>) -> Tensor {
+        let at = Caller::here();
+        let axes = axes.into();
+        self.truth_over(ReduceOp::Max, false, axes, at)
+    }
+
+    /// True where every element over the axes is not 0.
+    #[track_caller]
+    pub fn all(&self, axes: impl Into<Axes>) -> Tensor {
+        let at = Caller::here();
+        let axes = axes.into();
+        self.truth_over(ReduceOp::Min, true, axes, at)
+    }
+
+    /// Over no elements the answer is `empty`.
+    fn truth_over(&self, op: ReduceOp, empty: bool, axes: Axes, at: Caller) -> Tensor {
+        let x = self.cast_at(DType::Bool, at);
+        match (axes.resolve(self.rank()), x.value()) {
+            (Ok(list), Ok(v)) if list.iter().any(|&a| self.shape()[a] == 0) => {
+                let shape = self.shape().without(&list);
+                Tensor::constant(shape, empty.into(), DType::Bool, &v.node.device, at)
+            }
+            _ => x.reduce(op, axes, false, at),
+        }
+    }
+
+    fn arg(&self, op: ReduceOp, axes: Axes, at: Caller) -> (Tensor, Tensor) {
+        let both = match axes.resolve(self.rank()) {
+            _ if self.error().is_some() => vec![self.clone(); 2],
+            Ok(axes) => Tensor::apply_all(Op::ArgReduce { op, axes }, &[self], at),
+            Err(detail) => vec![Tensor::bad(if op == ReduceOp::Max { "argmax" } else { "argmin" }, at, detail); 2],
+        };
+        (both[0].clone(), both[1].clone())
+    }
+
+    /// The position of the first largest element over the axes, `i32`, counted row-major over them; NaN is largest.
+    ///
+    /// ```
+    /// # use sunstone::prelude::*;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 2.0, 9.0, 0.0, 9.0], [2, 3], &Device::cpu());
+    /// assert_eq!(x.argmax(-1).to_vec::<i32>()?, [1, 0]);
+    /// # Ok::<(), sunstone::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn argmax(&self, axes: impl Into<Axes>) -> Tensor {
+        self.arg(ReduceOp::Max, axes.into(), Caller::here()).1
+    }
+
+    /// The position of the first smallest element, as [`Tensor::argmax`].
+    #[track_caller]
+    pub fn argmin(&self, axes: impl Into<Axes>) -> Tensor {
+        self.arg(ReduceOp::Min, axes.into(), Caller::here()).1
+    }
+
+    /// The largest element and its position. The gradient goes to that position alone.
+    #[track_caller]
+    pub fn max_with_indices(&self, axes: impl Into<Axes>) -> (Tensor, Tensor) {
+        self.arg(ReduceOp::Max, axes.into(), Caller::here())
+    }
+
+    /// The smallest element and its position. The gradient goes to that position alone.
+    #[track_caller]
+    pub fn min_with_indices(&self, axes: impl Into<Axes>) -> (Tensor, Tensor) {
+        self.arg(ReduceOp::Min, axes.into(), Caller::here())
+    }
+}
+
+macro_rules! reduce_methods {
+    ($($(#[$doc:meta])* $name:ident $keep:ident = $op:ident;)*) => {
+        impl Tensor {$(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $name(&self, axes: impl Into<Axes>) -> Tensor {
+                self.reduce(ReduceOp::$op, axes.into(), false, Caller::here())
+            }
+
+            /// The same with the axes left in place, of size 1.
+            #[track_caller]
+            pub fn $keep(&self, axes: impl Into<Axes>) -> Tensor {
+                self.reduce(ReduceOp::$op, axes.into(), true, Caller::here())
+            }
+        )*}
+    };
+}
+
+reduce_methods! {
+    /// `Σ` over the axes; bools are counted as `i32`, other integers wrap.
+    sum sum_keepdim = Sum;
+    /// `Π` over the axes.
+    prod prod_keepdim = Prod;
+    /// The largest; NaN wins; an error over no elements. Elements that tie share the gradient evenly.
+    max max_keepdim = Max;
+    /// The smallest; NaN wins; an error over no elements. Elements that tie share the gradient evenly.
+    min min_keepdim = Min;
+}
