@@ -46,18 +46,7 @@ impl Linear {
 
 impl Module for Linear {
     fn forward(&self, x: &Tensor) -> Tensor {
-        let weight = self.weight.get();
-        let y = match x.shape().rank() {
-            // One tall product instead of a batch of products with the same weight.
-            3.. => {
-                let mut shape = x.shape().clone();
-                if let (Some(last), Some(&outputs)) = (shape.dims_mut().last_mut(), weight.shape().first()) {
-                    *last = outputs;
-                }
-                x.flatten(0, -2).matmul(&weight.t()).reshape(shape)
-            }
-            _ => x.matmul(&weight.t()),
-        };
+        let y = x.matmul(&self.weight.get().t());
         match &self.bias {
             Some(bias) => y + bias.get(),
             None => y,
