@@ -119,7 +119,10 @@ impl<P: DeserializeOwned> Checkpoint<P> {
         let header: Header<P> =
             serde_json::from_str(text).map_err(|e| Error::malformed(path, format!("the checkpoint's state: {e}")))?;
         if header.version != VERSION {
-            return Err(Error::malformed(path, format!("is a checkpoint of version {}, not {VERSION}", header.version)));
+            return Err(Error::malformed(
+                path,
+                format!("is a checkpoint of version {}, not {VERSION}", header.version),
+            ));
         }
         let lr = header.lr.parse().map_err(|_| Error::malformed(path, "the learning rate is no number"))?;
         let mut model = StateDict::new();

@@ -98,7 +98,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     file.read_exact(&mut length).map_err(fail)?;
     let header = u64::from_le_bytes(length);
     if header > MAX_HEADER || header > size - 8 {
-        return Err(Error::malformed(path, format!("announces a header of {header} bytes, the file has {size} in all")));
+        return Err(Error::malformed(
+            path,
+            format!("announces a header of {header} bytes, the file has {size} in all"),
+        ));
     }
     let mut bytes = length.to_vec();
     file.take(size - 8).read_to_end(&mut bytes).map_err(fail)?;

@@ -80,9 +80,8 @@ mod tests {
     #[test]
     fn names_and_shapes_are_pytorchs() {
         let init = Init::new(0, &Device::cpu());
-        let expect = |list: &[(&str, &[usize])]| {
-            list.iter().map(|(n, s)| (n.to_string(), s.to_vec())).collect::<Vec<_>>()
-        };
+        let expect =
+            |list: &[(&str, &[usize])]| list.iter().map(|(n, s)| (n.to_string(), s.to_vec())).collect::<Vec<_>>();
         let mlp = Digits::mlp(&init);
         assert_eq!(
             shapes(&mlp),

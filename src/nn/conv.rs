@@ -130,7 +130,8 @@ mod tests {
     fn matches_nested_loops() {
         let device = Device::cpu();
         let init = Init::new(5, &device);
-        let layer = Conv2d::builder(4, 6, [3, 2]).stride([2, 1]).padding([1, 0]).dilation([1, 2]).groups(2).build(&init);
+        let layer =
+            Conv2d::builder(4, 6, [3, 2]).stride([2, 1]).padding([1, 0]).dilation([1, 2]).groups(2).build(&init);
         let x = init.normal([2, 4, 5, 6], 0.0, 1.0);
         let [n, o, oh, ow] = layer.forward(&x).dims::<4>().unwrap();
         assert_eq!([n, o, oh, ow], [2, 6, 3, 4]);
@@ -147,7 +148,8 @@ mod tests {
                 let (iy, ix) = ((oy * 2 + ky).wrapping_sub(1), ox + kx * 2);
                 if iy < 5 && ix < 6 {
                     let channel = oc / 3 * 2 + c;
-                    sum += x[((b0 * 4 + channel) * 5 + iy) * 6 + ix] as f64 * w[((oc * 2 + c) * 3 + ky) * 2 + kx] as f64;
+                    sum +=
+                        x[((b0 * 4 + channel) * 5 + iy) * 6 + ix] as f64 * w[((oc * 2 + c) * 3 + ky) * 2 + kx] as f64;
                 }
             }
             assert!((y[i] as f64 - sum).abs() < 1e-5, "element {i}: {} instead of {sum}", y[i]);

@@ -97,7 +97,8 @@ impl Init {
         let [from, to] = [low, high].map(|end| erf((end - mean) / (std * std::f64::consts::SQRT_2)));
         let values: Vec<f32> = (0..count as u64)
             .map(|i| {
-                let word = philox([(i / 4) as u32, (i / 4 >> 32) as u32, state.stream, 0], key(state.seed))[i as usize % 4];
+                let word =
+                    philox([(i / 4) as u32, (i / 4 >> 32) as u32, state.stream, 0], key(state.seed))[i as usize % 4];
                 let z = erfinv(from + (to - from) * uniform(word) as f64) * std::f64::consts::SQRT_2;
                 (mean + std * z).max(low).min(high) as f32
             })
@@ -161,12 +162,26 @@ fn erf(x: f64) -> f64 {
 /// Its inverse within 4e-7 relative (Giles, *Approximating the erfinv function*, 2012).
 fn erfinv(y: f64) -> f64 {
     const CENTRE: [f64; 9] = [
-        2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503, -0.00417768164,
-        0.246640727, 1.50140941,
+        2.81022636e-08,
+        3.43273939e-07,
+        -3.5233877e-06,
+        -4.39150654e-06,
+        0.00021858087,
+        -0.00125372503,
+        -0.00417768164,
+        0.246640727,
+        1.50140941,
     ];
     const TAIL: [f64; 9] = [
-        -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047,
-        1.00167406, 2.83297682,
+        -0.000200214257,
+        0.000100950558,
+        0.00134934322,
+        -0.00367342844,
+        0.00573950773,
+        -0.0076224613,
+        0.00943887047,
+        1.00167406,
+        2.83297682,
     ];
     // At ±1 the answer is infinite; stopping just short keeps the arithmetic finite, and the caller clamps.
     let y = y.clamp(-1.0 + 1e-12, 1.0 - 1e-12);
@@ -189,7 +204,12 @@ mod tests {
         let n = v.len() as f64;
         let mean = v.iter().sum::<f64>() / n;
         let std = (v.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
-        [mean, std, v.iter().copied().fold(f64::INFINITY, f64::min), v.iter().copied().fold(f64::NEG_INFINITY, f64::max)]
+        [
+            mean,
+            std,
+            v.iter().copied().fold(f64::INFINITY, f64::min),
+            v.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        ]
     }
 
     /// 16,384 draws of standard deviation `std` have a mean within 5·std/128 and a standard deviation within 4 %.

@@ -166,8 +166,7 @@ mod tests {
 
     /// Mean and sum of squared deviations of channel `c` of `[n, 2, hw]` values.
     fn moments(x: &[f32], c: usize, hw: usize) -> (f64, f64, f64) {
-        let values: Vec<f64> =
-            x.chunks(hw).skip(c).step_by(2).flatten().map(|&v| v as f64).collect();
+        let values: Vec<f64> = x.chunks(hw).skip(c).step_by(2).flatten().map(|&v| v as f64).collect();
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         (mean, values.iter().map(|v| (v - mean).powi(2)).sum(), count)

@@ -42,8 +42,7 @@ pub(super) struct Group<const N: usize> {
 impl<const N: usize> Group<N> {
     /// Remembers nothing yet; `names` are those of the tensors in a state dict.
     pub fn new(parameters: Vec<(String, Parameter)>, names: [&'static str; N]) -> Group<N> {
-        let entries =
-            parameters.into_iter().map(|(name, parameter)| Entry { name, parameter, memory: None }).collect();
+        let entries = parameters.into_iter().map(|(name, parameter)| Entry { name, parameter, memory: None }).collect();
         Group { names, entries }
     }
 
@@ -128,7 +127,11 @@ impl<const N: usize> Group<N> {
                         }
                         if t.shape() != value.shape() || t.dtype() != value.dtype() {
                             let (d, s) = (value.dtype(), value.shape());
-                            complaints.push(format!("'{full}' is {} {}, the parameter is {d} {s}", t.dtype(), t.shape()));
+                            complaints.push(format!(
+                                "'{full}' is {} {}, the parameter is {d} {s}",
+                                t.dtype(),
+                                t.shape()
+                            ));
                         }
                         t.realize()?;
                         tensors.push(t.to_device(&value.device())?);
