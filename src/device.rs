@@ -66,6 +66,11 @@ impl Device {
         }
     }
 
+    /// The plan that ran last: its `Display` shows what was fused into which kernel.
+    pub fn last_plan(&self) -> Option<Arc<Plan>> {
+        self.plans().last()
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.0.counters
     }

@@ -2,11 +2,15 @@
 
 pub mod autograd;
 pub mod backend;
+pub mod data;
 pub mod device;
 pub mod dtype;
 pub mod error;
 pub mod graph;
 pub mod io;
+#[cfg(feature = "wgpu")]
+pub mod kernel;
+pub mod metrics;
 pub mod models;
 pub mod nn;
 pub mod optim;

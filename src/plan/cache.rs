@@ -1,5 +1,6 @@
 //! The plan cache: a bounded map from a graph's key to its compiled plan; the least recently used one goes first.
 
+use super::Plan;
 use crate::device::Executable;
 use rustc_hash::FxHashMap;
 use std::hash::{Hash, Hasher};
@@ -27,6 +28,7 @@ pub struct PlanCache {
     entries: FxHashMap<Key, Entry>,
     capacity: usize,
     clock: u64,
+    last: Option<Arc<Plan>>,
 }
 
 impl PlanCache {
@@ -38,7 +40,7 @@ impl PlanCache {
 
     /// An empty cache for `capacity` plans, at least one.
     pub fn new(capacity: usize) -> PlanCache {
-        PlanCache { entries: FxHashMap::default(), capacity: capacity.max(1), clock: 0 }
+        PlanCache { entries: FxHashMap::default(), capacity: capacity.max(1), clock: 0, last: None }
     }
 
     /// The plan for this very graph.
@@ -60,6 +62,16 @@ impl PlanCache {
         self.entries.insert(key, Entry { executable, used: self.clock });
     }
 
+    /// Notes which plan ran.
+    pub fn ran(&mut self, plan: &Arc<Plan>) {
+        self.last = Some(plan.clone());
+    }
+
+    /// The plan that ran last.
+    pub fn last(&self) -> Option<Arc<Plan>> {
+        self.last.clone()
+    }
+
     /// How many plans it holds.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -75,7 +87,6 @@ impl PlanCache {
 mod tests {
     use super::*;
     use crate::dtype::Scalar;
-    use crate::plan::Plan;
 
     struct Nothing(Arc<Plan>);
     impl Executable for Nothing {

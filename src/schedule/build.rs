@@ -149,7 +149,7 @@ impl Context<'_> {
 
     /// The operand, or the value to store so that there is one.
     fn operand_or_force(&self, r: Ref) -> Result<Operand, (usize, usize)> {
-        self.operand(r).ok_or(match r {
+        self.operand(r).ok_or_else(|| match r {
             Ref::Node(n, out) => (n, out),
             Ref::Leaf(_) => unreachable!("a leaf lies in memory"),
         })

@@ -67,10 +67,6 @@ impl Decisions {
         self.stored[n] >> out & 1 == 1
     }
 
-    pub fn is_forced(&self, n: usize, out: usize) -> bool {
-        self.forced.contains(&(n, out))
-    }
-
     /// Walks the graph from its end, so that a value's users are decided before it.
     pub fn decide(&mut self, graph: &Graph) {
         let n = graph.nodes.len();

@@ -1,0 +1,90 @@
+// What floats are: special values, comparisons and conversions, all decided on bits.
+// WGSL lets a compiler assume that there is no NaN and no infinity; integer tests leave it nothing to assume.
+
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+fn is_inf(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) == 0x7f800000u;
+}
+
+fn is_finite(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u;
+}
+
+// A variable, because a constant NaN or infinity is an error in WGSL.
+fn nan_f32() -> f32 {
+    var bits = 0x7fc00000u;
+    return bitcast<f32>(bits);
+}
+
+fn inf_f32() -> f32 {
+    var bits = 0x7f800000u;
+    return bitcast<f32>(bits);
+}
+
+fn copysign_f32(magnitude: f32, sign: f32) -> f32 {
+    return bitcast<f32>((bitcast<u32>(magnitude) & 0x7fffffffu) | (bitcast<u32>(sign) & 0x80000000u));
+}
+
+fn eq_f32(a: f32, b: f32) -> bool {
+    return a == b && !is_nan(a) && !is_nan(b);
+}
+
+fn lt_f32(a: f32, b: f32) -> bool {
+    return a < b && !is_nan(a) && !is_nan(b);
+}
+
+fn le_f32(a: f32, b: f32) -> bool {
+    return a <= b && !is_nan(a) && !is_nan(b);
+}
+
+fn max_f32(a: f32, b: f32) -> f32 {
+    return select(select(max(a, b), b, is_nan(b)), a, is_nan(a));
+}
+
+fn min_f32(a: f32, b: f32) -> f32 {
+    return select(select(min(a, b), b, is_nan(b)), a, is_nan(a));
+}
+
+fn relu_f32(x: f32) -> f32 {
+    return select(max(x, 0.0), x, is_nan(x));
+}
+
+fn sign_f32(x: f32) -> f32 {
+    return select(sign(x), x, is_nan(x));
+}
+
+// True for NaN, as for every value that is not zero.
+fn nonzero_f32(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) != 0u;
+}
+
+// Conversions truncate and saturate; NaN gives 0.
+fn i32_from_f32(x: f32) -> i32 {
+    if (is_nan(x)) {
+        return 0i;
+    }
+    if (x >= 2147483648.0) {
+        return 2147483647i;
+    }
+    if (x < -2147483648.0) {
+        return -2147483647i - 1i;
+    }
+    return i32(x);
+}
+
+fn u32_from_f32(x: f32) -> u32 {
+    if (is_nan(x) || x <= 0.0) {
+        return 0u;
+    }
+    if (x >= 4294967296.0) {
+        return 0xffffffffu;
+    }
+    return u32(x);
+}
+
+fn u8_from_f32(x: f32) -> u32 {
+    return min(u32_from_f32(x), 255u);
+}

@@ -1,0 +1,128 @@
+//! Which GPUs there are, and what one of them grants.
+
+use super::native;
+use crate::device::Caps;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+
+/// A GPU, or a CPU that pretends to be one, as [`adapters`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterInfo {
+    /// The hardware's own name.
+    pub name: String,
+    /// The driver, its version, and the API it is reached through.
+    pub driver: String,
+    /// The API: `vulkan`, `metal` or `dx12`.
+    pub api: String,
+    /// What kind of hardware it is: `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` or `Other`.
+    pub kind: String,
+    /// True when a CPU pretends to be a GPU.
+    pub software: bool,
+}
+
+impl AdapterInfo {
+    fn new(info: &wgpu::AdapterInfo) -> AdapterInfo {
+        AdapterInfo {
+            name: info.name.clone(),
+            driver: driver(info),
+            api: info.backend.to_str().to_owned(),
+            kind: format!("{:?}", info.device_type),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+        }
+    }
+}
+
+/// All adapters, hardware first; the place in this list is the number in `wgpu:0`. Empty where there is no driver.
+pub fn adapters() -> Vec<AdapterInfo> {
+    listed().iter().map(|a| AdapterInfo::new(&a.get_info())).collect()
+}
+
+/// Adapters that can compute, in the order of their numbers: hardware before software, else as the system lists them.
+fn listed() -> Vec<wgpu::Adapter> {
+    let mut all = native::all_adapters();
+    all.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    all.sort_by_key(|a| rank(a.get_info().device_type));
+    all
+}
+
+fn rank(kind: wgpu::DeviceType) -> u32 {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+/// Opens adapter number `index` with all the limits it has.
+pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let mut all = listed();
+    if index >= all.len() {
+        let known = match all.len() {
+            0 => "no GPU driver (Vulkan, Metal or DX12)".into(),
+            n => (0..n).map(|i| format!("wgpu:{i}")).collect::<Vec<_>>().join(", "),
+        };
+        return Err(Error::UnknownDevice { name: format!("wgpu:{index}"), known });
+    }
+    let adapter = all.swap_remove(index);
+    native::open(&adapter, &wgpu::DeviceDescriptor {
+        label: Some("sunstone"),
+        required_limits: adapter.limits(),
+        ..Default::default()
+    })
+    .map_err(|e| Error::Backend { device: format!("wgpu:{index}"), detail: e.to_string() })
+}
+
+fn driver(info: &wgpu::AdapterInfo) -> String {
+    let words = [&info.driver[..], &info.driver_info].join(" ");
+    format!("{} ({})", words.trim(), info.backend.to_str())
+}
+
+/// What a device grants.
+pub(super) fn caps(device: &wgpu::Device) -> Caps {
+    let (info, limits) = (device.adapter_info(), device.limits());
+    let note = |name: &str, value: u64| (name.to_owned(), value.to_string());
+    // One binding is kept for the error flags; more than a handful of buffers only costs time to bind.
+    let buffers = limits.max_storage_buffers_per_shader_stage.saturating_sub(1).min(31) as usize;
+    Caps {
+        hardware: info.name.clone(),
+        driver: driver(&info),
+        software: info.device_type == wgpu::DeviceType::Cpu,
+        dtypes: vec![DType::Bool, DType::U8, DType::U32, DType::I32, DType::F32],
+        max_buffers_per_kernel: buffers,
+        max_buffer_bytes: largest_buffer(limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)),
+        wide_bytes: true,
+        notes: vec![
+            ("kind".into(), format!("{:?}", info.device_type)),
+            note("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
+            note("max_buffer_size", limits.max_buffer_size),
+            note("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size as u64),
+            note("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup as u64),
+            note("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension as u64),
+            ("subgroup_size".into(), format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
+        ],
+    }
+}
+
+/// Memory managers round requests up to an eighth of a power of two; what is granted must survive that. Kernels count
+/// bytes and elements in 31 bits and their buffers in words.
+fn largest_buffer(limit: u64) -> u64 {
+    let limit = limit.min(i32::MAX as u64 * 4);
+    match limit.checked_ilog2() {
+        Some(log) if log >= 5 => limit & !((1 << (log - 3)) - 1),
+        _ => limit & !3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_buffer_is_a_bucket_of_the_memory_manager() {
+        assert_eq!(largest_buffer(1 << 27), 1 << 27);
+        assert_eq!(largest_buffer(i32::MAX as u64), 15 << 27);
+        assert_eq!(largest_buffer((1 << 28) + 5), 1 << 28);
+    }
+}

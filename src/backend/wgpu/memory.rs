@@ -1,0 +1,204 @@
+//! Buffers: where they come from, and how elements get into them and out again.
+
+use super::{Core, native};
+use crate::device::{Block, BlockSource, Storage};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes copied to or from the host at a time, which bounds the memory that transfers take.
+const CHUNK: usize = 64 << 20;
+
+/// A staging buffer up to this size is kept for the next read.
+const KEPT: u64 = 1 << 20;
+
+/// The memory behind a storage.
+pub(super) struct Memory {
+    /// Unique in the process; bind groups are found again by it.
+    pub id: u64,
+    pub buffer: wgpu::Buffer,
+    reserved: Arc<AtomicU64>,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // Bind groups that name the buffer would keep its memory; destroyed, it goes as soon as the device is done.
+        self.buffer.destroy();
+        self.reserved.fetch_sub(self.buffer.size(), Ordering::Relaxed);
+    }
+}
+
+impl BlockSource for Core {
+    fn allocate(&self, bytes: usize) -> Result<Block> {
+        self.check()?;
+        let size = (bytes.max(16) as u64).next_multiple_of(4);
+        let failed = |detail: String| Error::OutOfMemory {
+            device: self.name.clone(),
+            requested: bytes as u64,
+            reserved: self.reserved.load(Ordering::Relaxed),
+            detail,
+        };
+        self.check_size(bytes)?;
+        let kinds = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
+        let buffer = native::caught(&self.device, &kinds, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size,
+                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })
+        .map_err(|e| failed(format!("the driver refused: {e}")))?;
+        self.check()?;
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        self.reserved.fetch_add(size, Ordering::Relaxed);
+        let memory =
+            Memory { id: NEXT.fetch_add(1, Ordering::Relaxed), buffer, reserved: self.reserved.clone() };
+        Ok(Block { bytes, memory: Box::new(memory) })
+    }
+}
+
+impl Core {
+    /// An error when no single buffer may be this large.
+    pub(super) fn check_size(&self, bytes: usize) -> Result<()> {
+        let most = self.caps.max_buffer_bytes;
+        if bytes as u64 <= most {
+            return Ok(());
+        }
+        Err(Error::OutOfMemory {
+            device: self.name.clone(),
+            requested: bytes as u64,
+            reserved: self.reserved.load(Ordering::Relaxed),
+            detail: format!("it grants no buffer of more than {most} bytes"),
+        })
+    }
+
+    pub(super) fn memory<'a>(&self, storage: &'a Storage) -> Result<&'a Memory> {
+        storage.memory::<Memory>().ok_or_else(|| self.error("a storage of another backend was given to it"))
+    }
+
+    /// See [`Backend::write`](crate::device::Backend::write).
+    pub(super) fn write(&self, storage: &Storage, dtype: DType, bytes: &[u8]) -> Result<()> {
+        self.check()?;
+        let buffer = &self.memory(storage)?.buffer;
+        let wide = self.caps.bytes_of(dtype);
+        if !bytes.len().is_multiple_of(dtype.bytes()) || bytes.len() / dtype.bytes() * wide > storage.bytes() {
+            return Err(self.error(format!("{} bytes of {dtype} do not fit {storage:?}", bytes.len())));
+        }
+        let (mut offset, whole) = (0, bytes.len() <= CHUNK);
+        for chunk in bytes.chunks(CHUNK / wide * dtype.bytes()) {
+            let words = widened(dtype, chunk);
+            native::caught(&self.device, &[wgpu::ErrorFilter::OutOfMemory], || {
+                self.queue.write_buffer(buffer, offset, &words);
+            })
+            .map_err(|e| self.error(format!("no memory to copy {} bytes: {e}", words.len())))?;
+            offset += words.len() as u64;
+            if !whole {
+                self.submit(None)?;
+            }
+        }
+        self.check()
+    }
+
+    /// See [`Backend::read`](crate::device::Backend::read).
+    pub(super) fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
+        self.check()?;
+        let buffer = &self.memory(storage)?.buffer;
+        let wide = self.caps.bytes_of(dtype);
+        let bytes = |n: usize| n.checked_mul(wide);
+        let end = start.checked_add(count).and_then(bytes).filter(|&end| end as u64 <= buffer.size());
+        let (Some(end), Some(mut at)) = (end, bytes(start)) else {
+            return Err(self.error(format!("elements {start}.. ({count} of {dtype}) are not all in {storage:?}")));
+        };
+        let mut elements = Vec::with_capacity(count * dtype.bytes());
+        loop {
+            let size = (end - at).min(CHUNK);
+            let words = self.download(Some((buffer, at as u64, size as u64)))?;
+            narrow(dtype, &words, &mut elements);
+            at += size;
+            if at == end {
+                return Ok(elements);
+            }
+        }
+    }
+
+    /// Copies part of a buffer to the host, after the error flags if a kernel may have set them.
+    pub(super) fn download(&self, source: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Vec<u8>> {
+        let flags = self.flags.pending();
+        let size = source.map_or(0, |s| s.2);
+        let header = if flags { super::flags::BYTES } else { 0 };
+        let total = header + size;
+        if total == 0 {
+            self.wait(None)?;
+            return Ok(Vec::new());
+        }
+        let staging = self.staging(total)?;
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        if flags {
+            encoder.copy_buffer_to_buffer(&self.flags.buffer, 0, &staging, 0, header);
+        }
+        if let Some((buffer, offset, size)) = source.filter(|s| s.2 > 0) {
+            encoder.copy_buffer_to_buffer(buffer, offset, &staging, header, size);
+        }
+        let index = self.queue.submit([encoder.finish()]);
+        let (done, mapped) = std::sync::mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, 0..total, move |result| {
+            // The receiver is gone only when the wait below failed.
+            let _ = done.send(result.is_ok());
+        });
+        self.wait(Some(index))?;
+        if mapped.try_recv() != Ok(true) {
+            self.check()?;
+            return Err(self.error("its memory could not be read back"));
+        }
+        let bytes = staging.get_mapped_range(0..total).map(|view| view.to_vec());
+        staging.unmap();
+        let mut bytes = bytes.map_err(|e| self.error(format!("its memory could not be read back: {e}")))?;
+        if staging.size() <= KEPT {
+            *self.staging.lock().unwrap_or_else(|e| e.into_inner()) = Some(staging);
+        }
+        if flags {
+            let data = bytes.split_off(header as usize);
+            self.flags.take(&bytes, &self.queue)?;
+            bytes = data;
+        }
+        self.check()?;
+        Ok(bytes)
+    }
+
+    /// A buffer to map, of at least `bytes`.
+    fn staging(&self, bytes: u64) -> Result<wgpu::Buffer> {
+        let kept = self.staging.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some(buffer) = kept.filter(|b| b.size() >= bytes) {
+            return Ok(buffer);
+        }
+        native::caught(&self.device, &[wgpu::ErrorFilter::OutOfMemory], || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("staging"),
+                size: bytes.next_power_of_two().max(4096),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })
+        .map_err(|e| self.error(format!("no memory to read {bytes} bytes back: {e}")))
+    }
+}
+
+/// Host elements as the device holds them: bytes become words.
+fn widened(dtype: DType, bytes: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    match dtype {
+        DType::U8 => bytes.iter().flat_map(|&b| [b, 0, 0, 0]).collect::<Vec<u8>>().into(),
+        DType::Bool => bytes.iter().flat_map(|&b| [(b != 0) as u8, 0, 0, 0]).collect::<Vec<u8>>().into(),
+        _ => bytes.into(),
+    }
+}
+
+/// And back.
+fn narrow(dtype: DType, words: &[u8], out: &mut Vec<u8>) {
+    match dtype {
+        DType::U8 => out.extend(words.iter().step_by(4)),
+        DType::Bool => out.extend(words.as_chunks::<4>().0.iter().map(|w| (*w != [0; 4]) as u8)),
+        _ => out.extend_from_slice(words),
+    }
+}

@@ -1,0 +1,176 @@
+//! The backend for every GPU that wgpu reaches: a run of a plan is one compute pass in one submission.
+
+mod adapters;
+mod executable;
+mod flags;
+mod memory;
+mod native;
+mod pipelines;
+#[cfg(test)]
+mod tests;
+
+pub use adapters::{AdapterInfo, adapters};
+
+use super::CachingManager;
+use crate::device::{Backend, Caps, Executable, MemoryManager, MemoryStats, Storage};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use flags::Flags;
+use pipelines::Pipelines;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// Runs that may be under way at once; one more waits for the oldest.
+const IN_FLIGHT: usize = 8;
+
+/// A GPU.
+pub struct WgpuBackend {
+    core: Arc<Core>,
+    memory: Arc<dyn MemoryManager>,
+}
+
+/// What the backend and its executables share.
+struct Core {
+    name: String,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    caps: Caps,
+    /// Why the device is gone, once it is.
+    lost: Arc<OnceLock<String>>,
+    pipelines: Pipelines,
+    flags: Flags,
+    in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
+    staging: Mutex<Option<wgpu::Buffer>>,
+    /// Bytes of all blocks that exist.
+    reserved: Arc<AtomicU64>,
+}
+
+impl WgpuBackend {
+    /// Opens number `index` of [`adapters`]. Fails with [`Error::UnknownDevice`] when there are not so many.
+    pub fn open(index: usize) -> Result<Arc<WgpuBackend>> {
+        WgpuBackend::open_with_memory(index, Arc::new(CachingManager::new()))
+    }
+
+    /// The same with a memory manager of one's own.
+    pub fn open_with_memory(index: usize, memory: Arc<dyn MemoryManager>) -> Result<Arc<WgpuBackend>> {
+        let (device, queue) = adapters::open(index)?;
+        Ok(WgpuBackend::new(format!("wgpu:{index}"), device, queue, memory))
+    }
+
+    /// A backend over a device that the program has already; its callbacks for errors and loss are replaced.
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Arc<WgpuBackend> {
+        WgpuBackend::new("wgpu".into(), device, queue, Arc::new(CachingManager::new()))
+    }
+
+    fn new(
+        name: String,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        memory: Arc<dyn MemoryManager>,
+    ) -> Arc<WgpuBackend> {
+        let lost: Arc<OnceLock<String>> = Arc::default();
+        let seen = lost.clone();
+        device.set_device_lost_callback(move |_, message| {
+            // Only the first message counts.
+            let _ = seen.set(message);
+        });
+        let seen = lost.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let _ = seen.set(error.to_string());
+        }));
+        let core = Core {
+            name,
+            caps: adapters::caps(&device),
+            flags: Flags::new(&device),
+            device,
+            queue,
+            lost,
+            pipelines: Pipelines::default(),
+            in_flight: Mutex::default(),
+            staging: Mutex::default(),
+            reserved: Arc::default(),
+        };
+        Arc::new(WgpuBackend { core: Arc::new(core), memory })
+    }
+
+    /// Gives the device up, with all that it holds: every later call fails with [`Error::DeviceLost`].
+    pub fn destroy(&self) {
+        let _ = self.core.lost.set("it was destroyed by the program".into());
+        self.core.device.destroy();
+    }
+}
+
+impl Core {
+    /// An error once the device is gone.
+    fn check(&self) -> Result<()> {
+        match self.lost.get() {
+            None => Ok(()),
+            Some(reason) => Err(Error::DeviceLost { device: self.name.clone(), reason: reason.clone() }),
+        }
+    }
+
+    fn error(&self, detail: impl Into<String>) -> Error {
+        Error::Backend { device: self.name.clone(), detail: detail.into() }
+    }
+
+    /// Hands work to the device, after waiting for the oldest if much is under way.
+    fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> Result<()> {
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(|e| e.into_inner());
+        while in_flight.len() >= IN_FLIGHT
+            && let Some(oldest) = in_flight.pop_front()
+        {
+            self.wait(Some(oldest))?;
+        }
+        in_flight.push_back(self.queue.submit(commands));
+        Ok(())
+    }
+
+    /// Waits for a submission, or for all.
+    fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let done = native::wait(&self.device, submission);
+        self.check()?;
+        if done { Ok(()) } else { Err(self.error("waiting for it failed")) }
+    }
+}
+
+impl Backend for WgpuBackend {
+    fn caps(&self) -> &Caps {
+        &self.core.caps
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Storage> {
+        self.core.check()?;
+        self.core.check_size(bytes)?;
+        Storage::new(bytes, &self.memory, &*self.core)
+    }
+
+    fn write(&self, storage: &Storage, dtype: DType, bytes: &[u8]) -> Result<()> {
+        self.core.write(storage, dtype, bytes)
+    }
+
+    fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
+        self.core.read(storage, dtype, start, count)
+    }
+
+    fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {
+        Ok(Box::new(executable::WgpuExecutable::new(&self.core, plan)?))
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.core.check()?;
+        self.core.download(None).map(|_| ())
+    }
+
+    fn memory(&self) -> MemoryStats {
+        self.memory.stats()
+    }
+}
+
+impl fmt::Debug for WgpuBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WgpuBackend({}, {})", self.core.name, self.core.caps.hardware)
+    }
+}

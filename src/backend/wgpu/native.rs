@@ -1,0 +1,51 @@
+//! What differs between a native program and a browser: finding adapters, and waiting.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
+
+/// Every adapter of the APIs that compute well; empty when no driver can be loaded.
+pub(super) fn all_adapters() -> Vec<wgpu::Adapter> {
+    static INSTANCE: LazyLock<Option<wgpu::Instance>> = LazyLock::new(|| {
+        let apis = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+        // `Instance::new` panics when it was built for none of them.
+        if !wgpu::Instance::enabled_backend_features().intersects(apis) {
+            return None;
+        }
+        Some(wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: apis,
+            flags: wgpu::InstanceFlags::empty(),
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        }))
+    });
+    INSTANCE.as_ref().map_or(Vec::new(), |i| pollster::block_on(i.enumerate_adapters(wgpu::Backends::all())))
+}
+
+/// Opens an adapter.
+pub(super) fn open(
+    adapter: &wgpu::Adapter,
+    wanted: &wgpu::DeviceDescriptor<'_>,
+) -> Result<(wgpu::Device, wgpu::Queue), wgpu::RequestDeviceError> {
+    pollster::block_on(adapter.request_device(wanted))
+}
+
+/// Waits for a submission, or for all of them. False when the device is gone.
+pub(super) fn wait(device: &wgpu::Device, submission: Option<wgpu::SubmissionIndex>) -> bool {
+    let wait = wgpu::PollType::Wait { submission_index: submission, timeout: None };
+    // wgpu panics when a wait finds the device lost; here that is an error like any other.
+    matches!(catch_unwind(AssertUnwindSafe(|| device.poll(wait))), Ok(Ok(_)))
+}
+
+/// Runs `work` and gives what it returned, or the first error of the given kinds that wgpu saw meanwhile.
+pub(super) fn caught<T>(
+    device: &wgpu::Device,
+    kinds: &[wgpu::ErrorFilter],
+    work: impl FnOnce() -> T,
+) -> Result<T, wgpu::Error> {
+    let mut scopes: Vec<_> = kinds.iter().map(|&kind| device.push_error_scope(kind)).collect();
+    let value = work();
+    let mut first = None;
+    while let Some(scope) = scopes.pop() {
+        first = pollster::block_on(scope.pop()).or(first);
+    }
+    first.map_or(Ok(value), Err)
+}

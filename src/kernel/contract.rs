@@ -1,0 +1,245 @@
+//! Contractions as matrix products: which operand element a row, a column and a term of the sum stand for.
+//!
+//! The kernels are files (`shaders/matmul*.wgsl`); this writes the functions that they reach their operands through.
+//! A convolution is an implicit GEMM: its functions decode rows, columns and terms into channels and places.
+
+use super::write::{Body, Writer};
+use super::{KernelSource, Result, count, spread, unsupported};
+use crate::dtype::DType;
+use crate::plan::{Contract, ContractKind, ConvSizes, Operand};
+use crate::shape::Dims;
+use std::fmt::Write as _;
+
+const TILED: &str = include_str!("../../shaders/matmul.wgsl");
+const SMALL: &str = include_str!("../../shaders/matmul_small.wgsl");
+const LONG: &str = include_str!("../../shaders/matmul_long.wgsl");
+
+/// The product as the kernels see it.
+struct Product {
+    batches: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+    /// Bodies of `load_a(batch, m, k)`, `load_b(batch, k, n)`, and the lines of `store` that find `i0..`.
+    a: String,
+    b: String,
+    point: String,
+    a_along_k: bool,
+    b_along_k: bool,
+}
+
+/// The kernel of a contraction with its epilogue.
+pub fn contract(c: &Contract) -> Result<KernelSource> {
+    if c.dtype != DType::F32 {
+        return Err(unsupported(format!("products of {}; cast to f32 first", c.dtype)));
+    }
+    let mut w = Writer::default();
+    w.touch(c.a.slot, c.dtype, false)?;
+    w.touch(c.b.slot, c.dtype, false)?;
+    w.touch_loop(&c.epilogue)?;
+    let product = match &c.kind {
+        ContractKind::Matmul { batch, m, n, k } => matmul(&mut w, c, batch, [*m, *n, *k])?,
+        ContractKind::Conv(s) => forward(&mut w, c, s)?,
+        ContractKind::ConvDataGrad(s) => data_grad(&mut w, c, s)?,
+        ContractKind::ConvFilterGrad(s) => filter_grad(&mut w, c, s)?,
+    };
+    let (name, file, groups) = product.choose();
+    let dispatch = spread(groups)?;
+    let mut text = file.to_owned();
+    if name == "matmul" {
+        let _ = write!(text, "\nconst A_ALONG_K = {};\nconst B_ALONG_K = {};\n", product.a_along_k, product.b_along_k);
+    }
+    let sizes = [
+        ("size_m", product.m),
+        ("size_n", product.n),
+        ("size_k", product.k),
+        ("batches", product.batches),
+        ("groups_x", dispatch[0] as usize),
+    ];
+    for (name, size) in sizes {
+        let size = w.count(count(size)?);
+        let _ = write!(text, "\nfn {name}() -> u32 {{\n    return {size};\n}}\n");
+    }
+    let _ = write!(text, "\nfn load_a(batch: u32, m: u32, k: u32) -> f32 {{\n{}}}\n", product.a);
+    let _ = write!(text, "\nfn load_b(batch: u32, k: u32, n: u32) -> f32 {{\n{}}}\n", product.b);
+    let (mut body, mut epilogue) = Body::new(&mut w, &c.epilogue, "    ");
+    for r in 0..c.epilogue.instrs.len() {
+        epilogue += &body.instr(r, "    ")?;
+    }
+    for s in &c.epilogue.stores {
+        epilogue += &body.store(s, "    ")?;
+    }
+    let point = &product.point;
+    let _ = write!(text, "\nfn store(batch: u32, m: u32, n: u32, value: f32) {{\n{point}{epilogue}}}\n");
+    Ok(w.finish(name, "", &text, dispatch))
+}
+
+impl Product {
+    /// The kernel for these sizes, and how many workgroups it takes.
+    fn choose(&self) -> (&'static str, &'static str, usize) {
+        let elements = self.m * self.n * self.batches;
+        if elements <= 4096 && self.k >= 1024 {
+            return ("matmul_long", LONG, elements);
+        }
+        if self.m < 16 || self.n < 16 || elements < 64 * 64 * 2 || self.k < 8 {
+            return ("matmul_small", SMALL, elements.div_ceil(64));
+        }
+        ("matmul", TILED, self.m.div_ceil(64) * self.n.div_ceil(64) * self.batches)
+    }
+}
+
+/// An operand's element as an expression, given expressions for its indices.
+fn element(w: &mut Writer, o: &Operand, indices: &[&str]) -> Result<String> {
+    let mut terms = Vec::new();
+    if o.layout.offset != 0 {
+        terms.push(w.int(o.layout.offset));
+    }
+    for (&stride, index) in o.layout.strides.iter().zip(indices).filter(|(s, _)| **s != 0) {
+        terms.push(if stride == 1 { format!("i32({index})") } else { format!("i32({index}) * {}", w.int(stride)) });
+    }
+    let place = if terms.is_empty() { "0i".into() } else { terms.join(" + ") };
+    w.load(o.slot, DType::F32, &place)
+}
+
+fn matmul(w: &mut Writer, c: &Contract, batch: &Dims<usize>, [m, n, k]: [usize; 3]) -> Result<Product> {
+    let rank = batch.len();
+    let decode = w.indices("batch", "i", batch, "    ")?;
+    let axes: Vec<String> = (0..rank).map(|d| format!("i{d}")).collect();
+    let with = |last: [&'static str; 2]| -> Vec<&str> { axes.iter().map(String::as_str).chain(last).collect() };
+    let a = element(w, &c.a, &with(["m", "k"]))?;
+    let b = element(w, &c.b, &with(["k", "n"]))?;
+    Ok(Product {
+        batches: batch.iter().product(),
+        m,
+        n,
+        k,
+        a: format!("{decode}    return {a};\n"),
+        b: format!("{decode}    return {b};\n"),
+        point: format!("{decode}    let i{rank} = i32(m);\n    let i{} = i32(n);\n", rank + 1),
+        a_along_k: c.a.layout.strides[rank + 1] == 1,
+        b_along_k: c.b.layout.strides[rank] == 1 && c.b.layout.strides[rank + 1] != 1,
+    })
+}
+
+/// Lines `let {names[d]} = ..;` that split `linear` over `sizes`, as `u32`.
+fn split(w: &mut Writer, linear: &str, names: &[&str], sizes: &[usize]) -> Result<String> {
+    let mut text = String::new();
+    let mut rest = linear.to_owned();
+    for (name, &size) in names.iter().zip(sizes).skip(1).rev() {
+        let size = w.count(count(size.max(1))?);
+        let _ = writeln!(text, "    let {name} = {rest} % {size};");
+        rest = format!("({rest} / {size})");
+    }
+    let _ = writeln!(text, "    let {} = {rest};", names[0]);
+    Ok(text)
+}
+
+/// Channels in a group: of the input, of the output.
+fn per_group(s: &ConvSizes) -> (usize, usize) {
+    (s.c / s.spec.groups, s.o / s.spec.groups)
+}
+
+/// Lines that find the input place `ih`, `iw` of output place (`oh`, `ow`) and kernel place (`kh`, `kw`), and return 0
+/// when it lies in the padding.
+fn input_place(w: &mut Writer, s: &ConvSizes) -> Result<String> {
+    let mut text = String::new();
+    for (d, (size, axis)) in [(s.h, "h"), (s.w, "w")].into_iter().enumerate() {
+        let stride = w.count(count(s.spec.stride[d])?);
+        let dilation = w.count(count(s.spec.dilation[d])?);
+        let padding = w.count(count(s.spec.padding[d])?);
+        let size = w.count(count(size)?);
+        // In u32, a place before the first is a very large one.
+        let _ = write!(
+            text,
+            "    let i{axis} = o{axis} * {stride} + k{axis} * {dilation} - {padding};\n    \
+             if (i{axis} >= {size}) {{\n        return 0.0;\n    }}\n"
+        );
+    }
+    Ok(text)
+}
+
+/// `y[img, o, oh, ow]`: rows are output channels of a group, columns are places of all images, terms are the weight's.
+fn forward(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
+    let (cg, og) = per_group(s);
+    let (cg_n, og_n) = (w.count(count(cg)?), w.count(count(og)?));
+    let term = split(w, "k", &["ci", "kh", "kw"], &[cg, s.kh, s.kw])?;
+    let column = split(w, "n", &["img", "oh", "ow"], &[s.n, s.oh, s.ow])?;
+    let place = input_place(w, s)?;
+    let weight = element(w, &c.b, &[&format!("(batch * {og_n} + m)"), "ci", "kh", "kw"])?;
+    let x = element(w, &c.a, &["img", &format!("(batch * {cg_n} + ci)"), "ih", "iw"])?;
+    Ok(Product {
+        batches: s.spec.groups,
+        m: og,
+        n: s.n * s.oh * s.ow,
+        k: cg * s.kh * s.kw,
+        a: format!("{term}    return {weight};\n"),
+        b: format!("{term}{column}{place}    return {x};\n"),
+        point: format!(
+            "{column}    let i0 = i32(img);\n    let i1 = i32(batch * {og_n} + m);\n    let i2 = i32(oh);\n    let i3 = i32(ow);\n"
+        ),
+        a_along_k: true,
+        b_along_k: false,
+    })
+}
+
+/// `dx[img, c, h, w]`: rows are input channels of a group, columns are places of all images, terms are output channel
+/// and kernel place, of which those count that an output place belongs to.
+fn data_grad(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
+    let (cg, og) = per_group(s);
+    let (cg_n, og_n) = (w.count(count(cg)?), w.count(count(og)?));
+    let term = split(w, "k", &["co", "kh", "kw"], &[og, s.kh, s.kw])?;
+    let column = split(w, "n", &["img", "ih", "iw"], &[s.n, s.h, s.w])?;
+    let mut place = String::new();
+    for (d, (size, axis)) in [(s.oh, "h"), (s.ow, "w")].into_iter().enumerate() {
+        let stride = w.count(count(s.spec.stride[d])?);
+        let dilation = w.count(count(s.spec.dilation[d])?);
+        let padding = w.count(count(s.spec.padding[d])?);
+        let size = w.count(count(size)?);
+        let _ = write!(
+            place,
+            "    let at_{axis} = i32(i{axis} + {padding}) - i32(k{axis} * {dilation});\n    \
+             if (at_{axis} < 0i || u32(at_{axis}) % {stride} != 0u) {{\n        return 0.0;\n    }}\n    \
+             let o{axis} = u32(at_{axis}) / {stride};\n    if (o{axis} >= {size}) {{\n        return 0.0;\n    }}\n"
+        );
+    }
+    let weight = element(w, &c.b, &[&format!("(batch * {og_n} + co)"), "m", "kh", "kw"])?;
+    let dy = element(w, &c.a, &["img", &format!("(batch * {og_n} + co)"), "oh", "ow"])?;
+    Ok(Product {
+        batches: s.spec.groups,
+        m: cg,
+        n: s.n * s.h * s.w,
+        k: og * s.kh * s.kw,
+        a: format!("{term}    return {weight};\n"),
+        b: format!("{term}{column}{place}    return {dy};\n"),
+        point: format!(
+            "{column}    let i0 = i32(img);\n    let i1 = i32(batch * {cg_n} + m);\n    let i2 = i32(ih);\n    let i3 = i32(iw);\n"
+        ),
+        a_along_k: true,
+        b_along_k: false,
+    })
+}
+
+/// `dw[o, c, kh, kw]`: rows are output channels of a group, columns are the weight's other axes, terms are places of
+/// all images.
+fn filter_grad(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
+    let (cg, og) = per_group(s);
+    let (cg_n, og_n) = (w.count(count(cg)?), w.count(count(og)?));
+    let term = split(w, "k", &["img", "oh", "ow"], &[s.n, s.oh, s.ow])?;
+    let column = split(w, "n", &["ci", "kh", "kw"], &[cg, s.kh, s.kw])?;
+    let place = input_place(w, s)?;
+    let dy = element(w, &c.b, &["img", &format!("(batch * {og_n} + m)"), "oh", "ow"])?;
+    let x = element(w, &c.a, &["img", &format!("(batch * {cg_n} + ci)"), "ih", "iw"])?;
+    Ok(Product {
+        batches: s.spec.groups,
+        m: og,
+        n: cg * s.kh * s.kw,
+        k: s.n * s.oh * s.ow,
+        a: format!("{term}    return {dy};\n"),
+        b: format!("{term}{column}{place}    return {x};\n"),
+        point: format!(
+            "{column}    let i0 = i32(batch * {og_n} + m);\n    let i1 = i32(ci);\n    let i2 = i32(kh);\n    let i3 = i32(kw);\n"
+        ),
+        a_along_k: true,
+        b_along_k: true,
+    })
+}

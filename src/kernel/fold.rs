@@ -1,0 +1,350 @@
+//! A loop that folds its rows: several stages over a row, each with the folds that need only those before them.
+//!
+//! A *team* of invocations walks a row together, side by side, and folds its parts in a tree in workgroup memory; then
+//! every member knows the result and the next stage may use it. Teams of one need neither memory nor barriers.
+//! Everything that decides whether a barrier is reached is the same for the whole workgroup.
+
+use super::domain::merge_axes;
+use super::write::{Body, Writer};
+use super::{KernelSource, Result, count, ops, spread};
+use crate::dtype::DType;
+use crate::graph::ReduceOp;
+use crate::plan::{InstrKind, Level, Loop, Reg};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Elements after which a lane's running sum of floats is put away, so that small addends meet no large sum.
+const CHUNK: usize = 32;
+
+/// Folds that share one walk down the tree; more would need more workgroup memory than WebGPU promises.
+const TREE: usize = 4;
+
+/// How a workgroup is shared out.
+struct Team {
+    /// Invocations for a row, a power of two.
+    lanes: usize,
+    /// Rows that a workgroup takes.
+    rows: usize,
+    /// Neighbouring invocations take neighbouring rows, not neighbouring elements of a row.
+    across: bool,
+}
+
+impl Team {
+    /// Short rows need no team. Otherwise neighbours should read neighbours in memory: along the row, or across rows
+    /// where those lie side by side (the sum of each column of a matrix).
+    fn choose(l: &Loop) -> Team {
+        let (rows, length) = (l.outer_len(), l.inner_len());
+        let beside = |at: &crate::plan::Affine, outer: bool| {
+            let (kept, folded) = at.strides.split_at(l.outer.len());
+            if outer { kept.last() == Some(&1) && folded.last() != Some(&1) } else { folded.last() == Some(&1) }
+        };
+        let loads = || l.instrs.iter().filter(|i| i.level == Level::Inner && i.kind.slot().is_some());
+        let reads = |outer| loads().filter_map(|i| i.kind.affine()).filter(|at| beside(at, outer)).count();
+        let across = reads(true) > reads(false);
+        match (across, length) {
+            (_, 0..=32) => Team { lanes: 1, rows: 64, across: true },
+            (true, _) if rows >= 1 << 16 => Team { lanes: 1, rows: 64, across: true },
+            (true, _) => Team { lanes: 8, rows: 32, across: true },
+            (false, 0..=1024) => Team { lanes: 64, rows: 1, across: false },
+            (false, _) => Team { lanes: 256, rows: 1, across: false },
+        }
+    }
+
+    /// Distance in the workgroup between two neighbours of a team.
+    fn step(&self) -> usize {
+        if self.across { self.rows } else { 1 }
+    }
+}
+
+/// The kernel of a loop with an inner domain.
+pub fn fold(l: &Loop) -> Result<KernelSource> {
+    let l = merge_axes(l);
+    let team = Team::choose(&l);
+    let dispatch = spread(l.outer_len().div_ceil(team.rows))?;
+    let mut w = Writer::default();
+    w.touch_loop(&l)?;
+    let width = w.count(dispatch[0]);
+    let rows = w.count(count(l.outer_len())?);
+    let length = w.count(count(l.inner_len())?);
+    let head = prologue(&team, &width, &rows);
+    let outer = w.indices("row", "i", &l.outer, "    ")?;
+    let inner = w.indices("j", "j", &l.inner, "            ")?;
+    let (body, places) = Body::new(&mut w, &l, "    ");
+    let mut rows = Rows { body, team, length, inner, stage: stages(&l), scratch: BTreeMap::new() };
+    let text = head + &outer + &places + &rows.write()? + "}\n";
+    let scratch = rows.declarations();
+    Ok(w.finish("fold", &scratch, &text, dispatch))
+}
+
+/// Who this invocation is. A workgroup past the last row does that row again and stores nothing.
+fn prologue(team: &Team, width: &str, rows: &str) -> String {
+    let (lanes, per_group) = (team.lanes, team.rows);
+    let (lane, member) = match (lanes, per_group) {
+        (1, _) => ("0u".into(), "id".into()),
+        (_, 1) => ("id".into(), "0u".into()),
+        _ => (format!("id / {per_group}u"), format!("id % {per_group}u")),
+    };
+    let bounds = match lanes {
+        1 => format!("    let row = first;\n    if (row >= {rows}) {{\n        return;\n    }}\n"),
+        _ => format!("    let live = first < {rows};\n    let row = min(first, {rows} - 1u);\n"),
+    };
+    format!(
+        "@compute @workgroup_size({})\n\
+         fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) id: u32) {{\n    \
+         let lane = {lane};\n    let member = {member};\n    \
+         let first = (group.y * {width} + group.x) * {per_group}u + member;\n{bounds}",
+        lanes * per_group
+    )
+}
+
+/// For each instruction, how many stages must be over before it can be evaluated.
+fn stages(l: &Loop) -> Vec<usize> {
+    let mut stage: Vec<usize> = Vec::with_capacity(l.instrs.len());
+    for instr in &l.instrs {
+        let before = instr.kind.operands().iter().map(|&r| stage[r]).max().unwrap_or(0);
+        stage.push(before + instr.kind.is_fold() as usize);
+    }
+    stage
+}
+
+struct Rows<'a> {
+    body: Body<'a>,
+    team: Team,
+    /// The number of elements of a row.
+    length: String,
+    /// The lines that find an element's indices.
+    inner: String,
+    stage: Vec<usize>,
+    /// Arrays in workgroup memory and their element types.
+    scratch: BTreeMap<String, &'static str>,
+}
+
+impl Rows<'_> {
+    fn write(&mut self) -> Result<String> {
+        let stages = self.stage.iter().max().map_or(0, |s| s + 1);
+        let mut text = String::new();
+        for stage in 0..stages {
+            if stage > 0 {
+                text += &self.folds(stage)?;
+            }
+            for r in self.registers(|_, i| i.level != Level::Inner && !i.kind.is_fold()) {
+                if self.stage[r] == stage {
+                    text += &self.body.instr(r, "    ")?;
+                }
+            }
+        }
+        Ok(text + &self.stores()?)
+    }
+
+    fn registers(&self, wanted: impl Fn(Reg, &crate::plan::Instr) -> bool) -> Vec<Reg> {
+        let instrs = &self.body.l.instrs;
+        (0..instrs.len()).filter(|&r| wanted(r, &instrs[r])).collect()
+    }
+
+    /// One pass over the row with all folds of `stage`, then the trees.
+    fn folds(&mut self, stage: usize) -> Result<String> {
+        let folds = self.registers(|r, i| i.kind.is_fold() && self.stage[r] == stage);
+        let sources: Vec<Reg> = folds.iter().flat_map(|&r| self.body.l.instrs[r].kind.operands()).collect();
+        let mut text: String = folds.iter().map(|&r| self.accumulator(r)).collect();
+        let lanes = self.team.lanes;
+        let each = self.inner.clone() + &self.elements(&sources, "            ")?;
+        let length = self.length.clone();
+        let chunked: Vec<Reg> = folds.iter().copied().filter(|&r| self.is_float_sum(r)).collect();
+        let steps: String = folds.iter().map(|&r| self.accumulate(r)).collect();
+        if self.body.l.inner_len() > lanes * CHUNK && !chunked.is_empty() {
+            let stride = lanes * CHUNK;
+            let _ = write!(text, "    for (var c = lane; c < {length}; c += {stride}u) {{\n");
+            for r in &chunked {
+                let _ = writeln!(text, "        var p{r} = 0.0;");
+            }
+            let _ = write!(
+                text,
+                "        let end = min({length}, c + {stride}u);\n        for (var j = c; j < end; j += {lanes}u) {{\n{each}"
+            );
+            for r in &folds {
+                text += &if chunked.contains(r) { self.add_to("p", *r) } else { self.accumulate(*r) };
+            }
+            text += "        }\n";
+            for r in &chunked {
+                let _ = write!(
+                    text,
+                    "        let y{r} = p{r} - k{r};\n        let t{r} = f{r} + y{r};\n        \
+                     k{r} = lost_f32(t{r}, f{r}, y{r});\n        f{r} = t{r};\n"
+                );
+            }
+            text += "    }\n";
+            let lost: String = chunked.iter().map(|r| format!("    var k{r} = 0.0;\n")).collect();
+            text = lost + &text;
+        } else {
+            let _ = write!(text, "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {{\n{each}{steps}        }}\n    }}\n");
+        }
+        for group in folds.chunks(TREE) {
+            if lanes > 1 {
+                text += &self.tree(group)?;
+            }
+            for &r in group {
+                text += &self.result(r);
+            }
+        }
+        Ok(text)
+    }
+
+    fn is_float_sum(&self, r: Reg) -> bool {
+        let i = &self.body.l.instrs[r];
+        i.dtype == DType::F32 && matches!(i.kind, InstrKind::Reduce { op: ReduceOp::Sum, .. })
+    }
+
+    /// A fold's operation, its source and the dtype of what it folds.
+    fn parts(&self, r: Reg) -> (ReduceOp, Reg, DType) {
+        match self.body.l.instrs[r].kind {
+            InstrKind::Reduce { op, src } | InstrKind::ArgReduce { op, src } => (op, src, self.body.l.instrs[src].dtype),
+            _ => (ReduceOp::Sum, r, self.body.l.instrs[r].dtype),
+        }
+    }
+
+    fn is_arg(&self, r: Reg) -> bool {
+        matches!(self.body.l.instrs[r].kind, InstrKind::ArgReduce { .. })
+    }
+
+    fn accumulator(&self, r: Reg) -> String {
+        let (op, _, dtype) = self.parts(r);
+        let at = if self.is_arg(r) { format!("    var x{r} = 2147483647i;\n") } else { String::new() };
+        format!("    var f{r} = {};\n{at}", ops::neutral(op, dtype))
+    }
+
+    /// The source's value, as it is folded.
+    fn source(&self, r: Reg) -> String {
+        let (_, src, dtype) = self.parts(r);
+        if dtype == DType::Bool { format!("select(0u, 1u, r{src})") } else { format!("r{src}") }
+    }
+
+    fn accumulate(&self, r: Reg) -> String {
+        if !self.is_arg(r) {
+            return self.add_to("f", r);
+        }
+        let (op, _, dtype) = self.parts(r);
+        let (v, pad) = (self.source(r), "            ");
+        let beats = format!("{}({v}, i32(j), f{r}, x{r})", beats(op, dtype));
+        format!("{pad}if ({beats}) {{\n{pad}    f{r} = {v};\n{pad}    x{r} = i32(j);\n{pad}}}\n")
+    }
+
+    fn add_to(&self, accumulator: &str, r: Reg) -> String {
+        let (op, _, dtype) = self.parts(r);
+        let name = format!("{accumulator}{r}");
+        format!("            {name} = {};\n", ops::combine(op, dtype, &name, &self.source(r)))
+    }
+
+    /// The inner instructions that `targets` need, in order.
+    fn elements(&mut self, targets: &[Reg], pad: &str) -> Result<String> {
+        let instrs = &self.body.l.instrs;
+        let mut needed = vec![false; instrs.len()];
+        let mut open: Vec<Reg> = targets.to_vec();
+        while let Some(r) = open.pop() {
+            if instrs[r].level == Level::Inner && !std::mem::replace(&mut needed[r], true) {
+                open.extend(instrs[r].kind.operands());
+            }
+        }
+        let mut text = String::new();
+        for r in (0..needed.len()).filter(|&r| needed[r]) {
+            text += &self.body.instr(r, pad)?;
+        }
+        Ok(text)
+    }
+
+    /// Folds the team's accumulators together; afterwards each member has them in `f` (and `x`).
+    fn tree(&mut self, folds: &[Reg]) -> Result<String> {
+        let (mut put, mut join, mut get) = (String::new(), String::new(), String::new());
+        let base = if self.team.across { "member" } else { "0u" };
+        for (k, &r) in folds.iter().enumerate() {
+            let (op, _, dtype) = self.parts(r);
+            let stored = ops::stored_type(dtype)?;
+            let t = format!("team{k}_{stored}");
+            self.scratch.insert(t.clone(), stored);
+            let _ = writeln!(put, "    {t}[id] = f{r};");
+            let _ = writeln!(get, "    f{r} = {t}[{base}];");
+            if self.is_arg(r) {
+                let x = format!("team{k}_at");
+                self.scratch.insert(x.clone(), "i32");
+                let _ = writeln!(put, "    {x}[id] = x{r};");
+                let _ = writeln!(get, "    x{r} = {x}[{base}];");
+                let _ = write!(
+                    join,
+                    "            if ({}({t}[other], {x}[other], {t}[id], {x}[id])) {{\n                \
+                     {t}[id] = {t}[other];\n                {x}[id] = {x}[other];\n            }}\n",
+                    beats(op, dtype)
+                );
+            } else {
+                let sum = ops::combine(op, dtype, &format!("{t}[id]"), &format!("{t}[other]"));
+                let _ = writeln!(join, "            {t}[id] = {sum};");
+            }
+        }
+        let step = match self.team.step() {
+            1 => "s".into(),
+            step => format!("s * {step}u"),
+        };
+        let half = self.team.lanes / 2;
+        Ok(format!(
+            "{put}    workgroupBarrier();\n    for (var s = {half}u; s > 0u; s = s >> 1u) {{\n        if (lane < s) {{\n            \
+             let other = id + {step};\n{join}        }}\n        workgroupBarrier();\n    }}\n{get}    workgroupBarrier();\n"
+        ))
+    }
+
+    fn result(&self, r: Reg) -> String {
+        let (op, _, dtype) = self.parts(r);
+        match self.is_arg(r) {
+            true => format!("    let r{r} = x{r};\n"),
+            false => format!("    let r{r} = {};\n", ops::folded(op, dtype, &format!("f{r}"))),
+        }
+    }
+
+    /// First every element's, then the row's own, by one member, and not before all have read what it may overwrite.
+    fn stores(&mut self) -> Result<String> {
+        let l = self.body.l;
+        let (each, once): (Vec<_>, Vec<_>) =
+            l.stores.iter().partition(|s| l.instrs[s.value].level == Level::Inner);
+        let (lanes, length) = (self.team.lanes, self.length.clone());
+        let mut text = String::new();
+        if !each.is_empty() {
+            let values: Vec<Reg> = each.iter().map(|s| s.value).collect();
+            let mut lines = self.inner.clone() + &self.elements(&values, "            ")?;
+            let live = if lanes > 1 { "if (live) " } else { "" };
+            for s in each {
+                lines += &self.body.store(s, "            ")?;
+            }
+            let _ = write!(text, "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {live}{{\n{lines}        }}\n    }}\n");
+        }
+        if once.is_empty() {
+            return Ok(text);
+        }
+        let read_too = |slot| l.instrs.iter().any(|i| i.kind.slot() == Some(slot));
+        if lanes == 1 {
+            for s in once {
+                text += &self.body.store(s, "    ")?;
+            }
+            return Ok(text);
+        }
+        if once.iter().any(|s| read_too(s.slot)) {
+            text += "    storageBarrier();\n";
+        }
+        text += "    if (live && lane == 0u) {\n";
+        for s in once {
+            text += &self.body.store(s, "        ")?;
+        }
+        Ok(text + "    }\n")
+    }
+
+    fn declarations(&self) -> String {
+        let size = self.team.lanes * self.team.rows;
+        self.scratch.iter().map(|(name, t)| format!("var<workgroup> {name}: array<{t}, {size}>;\n")).collect()
+    }
+}
+
+/// The function that orders pairs for `argmax` or `argmin`.
+fn beats(op: ReduceOp, dtype: DType) -> String {
+    let t = match dtype {
+        DType::F32 => "f32",
+        DType::I32 => "i32",
+        _ => "u32",
+    };
+    format!("beats_{}_{t}", if op == ReduceOp::Min { "min" } else { "max" })
+}

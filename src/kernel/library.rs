@@ -1,0 +1,87 @@
+//! Which functions of `shaders/` a module needs: those it calls, and those that they call.
+
+use std::sync::LazyLock;
+
+const FILES: &[&str] = &[
+    include_str!("../../shaders/float.wgsl"),
+    include_str!("../../shaders/int.wgsl"),
+    include_str!("../../shaders/math.wgsl"),
+    include_str!("../../shaders/random.wgsl"),
+    include_str!("../../shaders/fold.wgsl"),
+    include_str!("../../shaders/report.wgsl"),
+];
+
+struct Function {
+    name: &'static str,
+    text: String,
+    /// Indices of the functions it calls.
+    calls: Vec<usize>,
+}
+
+static LIBRARY: LazyLock<Vec<Function>> = LazyLock::new(|| {
+    let mut functions: Vec<Function> = FILES.iter().flat_map(|file| split(file)).collect();
+    let calls: Vec<Vec<usize>> = functions.iter().map(|f| called(&functions, &f.text)).collect();
+    for (function, calls) in functions.iter_mut().zip(calls) {
+        function.calls = calls;
+    }
+    functions
+});
+
+/// The functions of a file: each starts with `fn` at the start of a line and ends with a line that is one brace.
+fn split(file: &'static str) -> Vec<Function> {
+    let mut functions: Vec<Function> = Vec::new();
+    let mut inside = false;
+    for line in file.lines() {
+        if let Some(rest) = line.strip_prefix("fn ") {
+            let name = rest.split('(').next().unwrap_or(rest);
+            functions.push(Function { name, text: String::new(), calls: Vec::new() });
+            inside = true;
+        }
+        if let Some(function) = functions.last_mut().filter(|_| inside) {
+            function.text += line;
+            function.text.push('\n');
+        }
+        inside &= line != "}";
+    }
+    functions
+}
+
+/// Indices of the functions whose name stands before a bracket in `text`, in ascending order.
+fn called(functions: &[Function], text: &str) -> Vec<usize> {
+    let mut found = vec![false; functions.len()];
+    for (bracket, _) in text.match_indices('(') {
+        let before = &text[..bracket];
+        let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |i| i + 1);
+        if let Some(i) = functions.iter().position(|f| f.name == &before[start..]) {
+            found[i] = true;
+        }
+    }
+    (0..found.len()).filter(|&i| found[i]).collect()
+}
+
+/// The text of every library function that `text` needs, each once, always in the same order.
+pub fn functions_for(text: &str) -> String {
+    let mut needed = vec![false; LIBRARY.len()];
+    let mut open = called(&LIBRARY, text);
+    while let Some(i) = open.pop() {
+        if !std::mem::replace(&mut needed[i], true) {
+            open.extend(&LIBRARY[i].calls);
+        }
+    }
+    LIBRARY.iter().zip(needed).filter(|(_, needed)| *needed).map(|(f, _)| format!("{}\n", f.text)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_brings_what_it_calls_and_nothing_else() {
+        let text = functions_for("let x = sigmoid_f32(y);");
+        for name in ["fn sigmoid_f32(", "fn exp_f32(", "fn expm1_small(", "fn scale_f32(", "fn is_nan("] {
+            assert_eq!(text.matches(name).count(), 1, "{name}");
+        }
+        assert!(!text.contains("fn log_f32("));
+        assert_eq!(functions_for("let x = exp(y);"), "");
+    }
+}

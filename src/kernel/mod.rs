@@ -1,0 +1,160 @@
+//! From a plan's step to WGSL text. Knows nothing of wgpu.
+//!
+//! What changes the code is in the text: dtypes, the rank that is left after adjacent axes are merged, strides of 0 and
+//! 1, the operations. What only changes numbers (sizes, other strides, offsets, scalars) travels in a uniform block of
+//! words, so that one text, and one compiled pipeline, serves many sizes. The structured parts are files in `shaders/`.
+
+mod contract;
+mod domain;
+mod fold;
+mod library;
+mod map;
+mod ops;
+mod scatter;
+mod write;
+
+use crate::dtype::{DType, Scalar};
+use crate::error::{Error, Result};
+use crate::plan::{Custom, Plan, Step};
+
+/// One kernel launch: a module and all that its dispatch needs.
+///
+/// Bindings of group 0: `bindings` in order from 0, then the device's error flags if `flags`, then the uniform block
+/// if `numbers` is not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelSource {
+    /// What it is, for labels and errors.
+    pub name: &'static str,
+    /// The module.
+    pub wgsl: String,
+    /// Its compute entry point.
+    pub entry: String,
+    /// The slots it touches, in order of binding. No slot comes twice in a generated module.
+    pub bindings: Vec<Binding>,
+    /// Whether the error flags are bound.
+    pub flags: bool,
+    /// The words of the uniform block.
+    pub numbers: Vec<Number>,
+    /// Workgroups along x, y and z; any 0 means that there is nothing to do.
+    pub dispatch: [u32; 3],
+    /// True for modules written here, which need no checks at run time.
+    pub trusted: bool,
+}
+
+/// A slot as a kernel sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// Which.
+    pub slot: usize,
+    /// Whether it is bound `read_write`.
+    pub writes: bool,
+}
+
+/// A word of the uniform block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// Known with the plan.
+    Word(u32),
+    /// The run's scalar `param`, as a word of `dtype`.
+    Param { param: usize, dtype: DType },
+    /// What the error flags shall call [`Plan::origins`]`[i]`; never 0.
+    Origin(usize),
+}
+
+impl Number {
+    /// Its value in a run; `tag` gives the names of origins.
+    pub fn word(self, scalars: &[Scalar], tag: impl Fn(usize) -> u32) -> u32 {
+        match self {
+            Number::Word(w) => w,
+            Number::Origin(i) => tag(i),
+            Number::Param { param, dtype } => scalars.get(param).map_or(0, |s| scalar_word(*s, dtype)),
+        }
+    }
+}
+
+/// A scalar as it lies in a word of the device.
+fn scalar_word(s: Scalar, dtype: DType) -> u32 {
+    match dtype {
+        DType::F32 | DType::F64 => (s.to_f64() as f32).to_bits(),
+        DType::Bool => (s.to_f64() != 0.0) as u32,
+        DType::U8 => s.to_i64() as u8 as u32,
+        DType::U32 | DType::I32 | DType::I64 => s.to_i64() as u32,
+    }
+}
+
+/// The kernels of a step, in order. Fails with [`Error::Unsupported`] on what no kernel can do here (64-bit types,
+/// domains that 32 bits cannot count), and with [`Error::Shader`] on a custom op's module that does not validate.
+pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
+    match step {
+        Step::Loop(l) => loop_kernel(l).map(|k| vec![k]),
+        Step::Contract(c) => contract::contract(c).map(|k| vec![k]),
+        Step::Scatter(s) => scatter::scatter(s),
+        Step::Custom(c) => custom(c).map(|k| vec![k]),
+    }
+}
+
+/// The kernels of all steps of a plan.
+pub fn generate_plan(plan: &Plan) -> Result<Vec<KernelSource>> {
+    let mut kernels = Vec::new();
+    for step in &plan.steps {
+        kernels.extend(generate(step)?);
+    }
+    Ok(kernels)
+}
+
+fn loop_kernel(l: &crate::plan::Loop) -> Result<KernelSource> {
+    if l.reduces() || !l.inner.is_empty() { fold::fold(l) } else { map::map(l) }
+}
+
+fn custom(c: &Custom) -> Result<KernelSource> {
+    let name = c.op.0.name();
+    let Some(shader) = c.op.0.wgsl(&c.input_metas, &c.output_metas) else {
+        return Err(unsupported(format!("the custom op '{name}', which has no WGSL for these inputs")));
+    };
+    validate(name, &shader.source)?;
+    let binding = |writes: bool| move |&slot: &usize| Binding { slot, writes };
+    Ok(KernelSource {
+        name,
+        wgsl: shader.source,
+        entry: shader.entry,
+        bindings: c.inputs.iter().map(binding(false)).chain(c.outputs.iter().map(binding(true))).collect(),
+        flags: false,
+        numbers: Vec::new(),
+        dispatch: shader.workgroups,
+        trusted: false,
+    })
+}
+
+/// Parses and validates a module as WebGPU's core language. Fails with [`Error::Shader`], `name` being the culprit.
+pub fn validate(name: &str, wgsl: &str) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    let error = |message: String| Error::Shader { name: name.into(), message };
+    let module = naga::front::wgsl::parse_str(wgsl).map_err(|e| error(e.emit_to_string(wgsl)))?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .map_err(|e| error(e.emit_to_string(wgsl)))?;
+    Ok((module, info))
+}
+
+fn unsupported(what: impl Into<String>) -> Error {
+    Error::Unsupported { device: "wgpu".into(), what: what.into() }
+}
+
+/// Workgroups in a plane, because one axis takes 65,535 of them at most; the kernel counts `y · x-size + x`.
+fn spread(groups: usize) -> Result<[u32; 3]> {
+    const MOST: usize = 65_535;
+    let x = groups.min(MOST);
+    let y = if x == 0 { 0 } else { groups.div_ceil(x) };
+    if y > MOST {
+        return Err(unsupported(format!("a dispatch of {groups} workgroups")));
+    }
+    Ok([x as u32, y as u32, 1])
+}
+
+/// A count as kernels hold it.
+fn count(n: usize) -> Result<u32> {
+    match i32::try_from(n) {
+        Ok(n) => Ok(n as u32),
+        Err(_) => Err(unsupported(format!("a loop over {n} points"))),
+    }
+}
