@@ -141,7 +141,7 @@ mod tests {
             layer.weight.get().to_vec::<f32>().unwrap(),
             layer.bias().unwrap().get().to_vec::<f32>().unwrap(),
         );
-        for i in 0..y.len() {
+        for (i, &y) in y.iter().enumerate() {
             let (b0, oc, oy, ox) = (i / (o * oh * ow), i / (oh * ow) % o, i / ow % oh, i % ow);
             let mut sum = b[oc] as f64;
             for (c, ky, kx) in (0..12).map(|k| (k / 6, k / 2 % 3, k % 2)) {
@@ -152,7 +152,7 @@ mod tests {
                         x[((b0 * 4 + channel) * 5 + iy) * 6 + ix] as f64 * w[((oc * 2 + c) * 3 + ky) * 2 + kx] as f64;
                 }
             }
-            assert!((y[i] as f64 - sum).abs() < 1e-5, "element {i}: {} instead of {sum}", y[i]);
+            assert!((y as f64 - sum).abs() < 1e-5, "element {i}: {y} instead of {sum}");
         }
     }
 

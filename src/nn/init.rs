@@ -1,5 +1,6 @@
 //! First values of parameters, all drawn from one seed.
 
+use super::refuse;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::random::{Generator, philox, uniform};
@@ -61,7 +62,7 @@ impl Init {
     pub fn seed(&self) -> u64 {
         let state = self.generator.next();
         let [a, b, ..] = philox([0, 0, state.stream, 1], key(state.seed));
-        (a as u64) << 32 | b as u64
+        ((a as u64) << 32) | b as u64
     }
 
     /// All 0.
@@ -86,23 +87,23 @@ impl Init {
 
     /// Normal with this mean and standard deviation, as it is given that it lies in `[low, high]`
     /// (by inverting the distribution function).
+    #[track_caller]
     pub fn truncated_normal(&self, shape: impl Into<Shape>, mean: f64, std: f64, low: f64, high: f64) -> Tensor {
         let shape = shape.into();
-        let Some(count) = shape.checked_numel() else {
-            // Fails with the right message, and before any memory is asked for.
-            return self.zeros(shape);
-        };
+        let mut values: Vec<f32> = Vec::new();
+        let count = shape.checked_numel().unwrap_or(usize::MAX);
+        if values.try_reserve_exact(count).is_err() {
+            return refuse("truncated_normal", format!("the host has no room for {shape}"));
+        }
         let state = self.generator.next();
         // 2Φ(z) − 1 = erf(z/√2), of both ends.
         let [from, to] = [low, high].map(|end| erf((end - mean) / (std * std::f64::consts::SQRT_2)));
-        let values: Vec<f32> = (0..count as u64)
-            .map(|i| {
-                let word =
-                    philox([(i / 4) as u32, (i / 4 >> 32) as u32, state.stream, 0], key(state.seed))[i as usize % 4];
-                let z = erfinv(from + (to - from) * uniform(word) as f64) * std::f64::consts::SQRT_2;
-                (mean + std * z).max(low).min(high) as f32
-            })
-            .collect();
+        values.extend((0..count).map(|i| {
+            let block = (i / 4) as u64;
+            let words = philox([block as u32, (block >> 32) as u32, state.stream, 0], key(state.seed));
+            let z = erfinv(from + (to - from) * uniform(words[i % 4]) as f64) * std::f64::consts::SQRT_2;
+            (mean + std * z).max(low).min(high) as f32
+        }));
         Tensor::from_slice(&values, shape, &self.device).cast(self.dtype)
     }
 
@@ -246,6 +247,13 @@ mod tests {
         let b = 1.0 / fan_in.sqrt();
         check(init().layer_weight(shape), 0.0, b / 3f64.sqrt(), bound(b));
         check(init().layer_bias(16_384, 128), 0.0, b / 3f64.sqrt(), bound(b));
+    }
+
+    #[test]
+    fn a_shape_beyond_memory_is_an_error() {
+        for size in [1 << 60, usize::MAX] {
+            assert!(init().truncated_normal([size], 0.0, 1.0, -2.0, 2.0).realize().is_err());
+        }
     }
 
     #[test]
