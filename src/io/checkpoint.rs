@@ -142,7 +142,7 @@ impl<P: DeserializeOwned> Checkpoint<P> {
 mod tests {
     use super::*;
     use crate::nn::{BatchNorm2d, Conv2d, Dropout, Flatten, Init, Linear, Sequential};
-    use crate::optim::Adam;
+    use crate::optim::{Adam, AdamW};
     use crate::random::Generator;
 
     fn model(seed: u64) -> Sequential {
@@ -155,7 +155,7 @@ mod tests {
             .named("fc", Linear::new(2 * 2 * 2, 3, &init))
     }
 
-    fn train(model: &Sequential, optimizer: &mut Adam, steps: std::ops::Range<u64>) -> Vec<u32> {
+    fn train(model: &Sequential, optimizer: &mut AdamW, steps: std::ops::Range<u64>) -> Vec<u32> {
         steps
             .map(|step| {
                 let x = Generator::new(step).randn([4, 1, 4, 4], &Device::cpu());
@@ -172,7 +172,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.safetensors");
         let (a, mut adam) = (model(1), 0.1 / 3.0);
-        let mut optimizer = Adam::decoupled(a.parameters(), adam);
+        let mut optimizer = AdamW::new(a.parameters(), adam);
         let mut losses = train(&a, &mut optimizer, 0..3);
         adam /= 7.0;
         optimizer.set_lr(adam);
@@ -180,7 +180,7 @@ mod tests {
         losses.extend(train(&a, &mut optimizer, 3..6));
 
         let b = model(2);
-        let mut resumed = Adam::decoupled(b.parameters(), 1.0);
+        let mut resumed = AdamW::new(b.parameters(), 1.0);
         let checkpoint = Checkpoint::<(u64, String)>::load(&path, &Device::cpu()).unwrap();
         checkpoint.restore(&b, &mut resumed).unwrap();
         assert_eq!(checkpoint.place, (3, "epoch".to_string()));

@@ -9,64 +9,65 @@ use crate::nn::Parameter;
 /// Adam as PyTorch does it: with `m ← β₁·m + (1 − β₁)·g` and `v ← β₂·v + (1 − β₂)·g²` after `t` steps,
 /// `p ← p − lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + eps)`.
 ///
-/// Weight decay is decoupled (`p ← (1 − lr·weight_decay)·p`) in [`Adam::decoupled`], which is AdamW, and an L2 penalty
-/// (`g ← g + weight_decay·p`) in [`Adam::new`].
+/// Weight decay is decoupled (`p ← (1 − lr·weight_decay)·p`) in [`AdamW`] and an L2 penalty (`g ← g + weight_decay·p`)
+/// in [`Adam`].
 ///
 /// ```
 /// use sunstone::prelude::*;
 /// use sunstone::nn::{Init, Linear};
-/// use sunstone::optim::{Adam, Optimizer};
+/// use sunstone::optim::AdamW;
 /// let model = Linear::new(4, 2, &Init::new(0, &Device::cpu()));
-/// let mut optimizer = Adam::decoupled(model.parameters(), 1e-3).betas(0.9, 0.95).weight_decay(0.1);
+/// let mut optimizer = AdamW::new(model.parameters(), 1e-3).betas(0.9, 0.95).weight_decay(0.1);
 /// let loss = model.forward(&Tensor::ones([1, 4], DType::F32, &Device::cpu())).sum(..);
 /// optimizer.step(loss.backward()?)?;
 /// assert_eq!(optimizer.state_dict().steps["weight"], 1);
 /// # Ok::<(), sunstone::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Adam {
+pub struct Moments<const DECOUPLED: bool> {
     lr: f64,
     betas: [f64; 2],
     eps: f64,
     weight_decay: f64,
-    decoupled: bool,
     group: Group<2>,
 }
 
-impl Adam {
-    /// Adam: β 0.9 and 0.999, eps 1e-8, no weight decay.
-    pub fn new(parameters: Vec<(String, Parameter)>, lr: f64) -> Adam {
-        let group = Group::new(parameters, ["exp_avg", "exp_avg_sq"]);
-        Adam { lr, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0, decoupled: false, group }
-    }
+/// Adam with an L2 penalty, if any.
+pub type Adam = Moments<false>;
 
-    /// AdamW: the same with a weight decay of 0.01, decoupled from the gradient.
-    pub fn decoupled(parameters: Vec<(String, Parameter)>, lr: f64) -> Adam {
-        Adam { weight_decay: 0.01, decoupled: true, ..Adam::new(parameters, lr) }
+/// Adam with decoupled weight decay.
+pub type AdamW = Moments<true>;
+
+impl<const DECOUPLED: bool> Moments<DECOUPLED> {
+    /// β 0.9 and 0.999, eps 1e-8; the weight decay is 0.01 for [`AdamW`] and 0 for [`Adam`].
+    pub fn new(parameters: Vec<(String, Parameter)>, lr: f64) -> Self {
+        let group = Group::new(parameters, ["exp_avg", "exp_avg_sq"]);
+        let weight_decay = if DECOUPLED { 0.01 } else { 0.0 };
+        Moments { lr, betas: [0.9, 0.999], eps: 1e-8, weight_decay, group }
     }
 
     /// How slowly the mean and the mean square of the gradient move.
-    pub fn betas(self, mean: f64, square: f64) -> Adam {
-        Adam { betas: [mean, square], ..self }
+    pub fn betas(self, mean: f64, square: f64) -> Self {
+        Moments { betas: [mean, square], ..self }
     }
 
     /// What is added to the denominator.
-    pub fn eps(self, eps: f64) -> Adam {
-        Adam { eps, ..self }
+    pub fn eps(self, eps: f64) -> Self {
+        Moments { eps, ..self }
     }
 
     /// The factor of the weight decay.
-    pub fn weight_decay(self, weight_decay: f64) -> Adam {
-        Adam { weight_decay, ..self }
+    pub fn weight_decay(self, weight_decay: f64) -> Self {
+        Moments { weight_decay, ..self }
     }
 }
 
-impl Optimizer for Adam {
+impl<const DECOUPLED: bool> Optimizer for Moments<DECOUPLED> {
     fn step(&mut self, gradients: Gradients) -> Result<()> {
-        let Adam { lr, betas: [b1, b2], eps, weight_decay, decoupled, .. } = *self;
+        let Moments { lr, betas: [b1, b2], eps, weight_decay, .. } = *self;
         self.group.step(gradients, |p, g, memory| {
-            let g = if weight_decay != 0.0 && !decoupled { g + p * weight_decay } else { g };
-            let p = if weight_decay != 0.0 && decoupled { p * (1.0 - lr * weight_decay) } else { p.clone() };
+            let g = if weight_decay != 0.0 && !DECOUPLED { g + p * weight_decay } else { g };
+            let p = if weight_decay != 0.0 && DECOUPLED { p * (1.0 - lr * weight_decay) } else { p.clone() };
             let squared = &g * &g * (1.0 - b2);
             let (t, m, v) = match memory {
                 Some(Memory { step, tensors: [m, v] }) => (step + 1, m * b1 + g * (1.0 - b1), v * b2 + squared),
@@ -136,8 +137,10 @@ mod tests {
         ] {
             let pull = Pull::new();
             let [lr, b1, b2, eps, decay] = numbers;
-            let make = if decoupled { Adam::decoupled } else { Adam::new };
-            let mut adam = make(pull.parameters(), lr).betas(b1, b2).eps(eps).weight_decay(decay);
+            let mut adam: Box<dyn Optimizer> = match decoupled {
+                true => Box::new(AdamW::new(pull.parameters(), lr).betas(b1, b2).eps(eps).weight_decay(decay)),
+                false => Box::new(Adam::new(pull.parameters(), lr).betas(b1, b2).eps(eps).weight_decay(decay)),
+            };
             for _ in 0..6 {
                 adam.step(pull.backward()).unwrap();
             }
@@ -149,11 +152,11 @@ mod tests {
     fn a_restored_state_continues_exactly() {
         let run = |split: bool| {
             let pull = Pull::new();
-            let mut adam = Adam::decoupled(pull.parameters(), 0.05);
+            let mut adam = AdamW::new(pull.parameters(), 0.05);
             for step in 0..4 {
                 if split && step == 2 {
                     let state = adam.state_dict();
-                    adam = Adam::decoupled(pull.parameters(), 7.0);
+                    adam = AdamW::new(pull.parameters(), 7.0);
                     adam.load_state_dict(state).unwrap();
                 }
                 adam.step(pull.backward()).unwrap();

@@ -26,7 +26,7 @@ mod sgd;
 #[cfg(test)]
 mod testing;
 
-pub use adam::Adam;
+pub use adam::{Adam, AdamW, Moments};
 pub use clip::clip_value;
 pub use group::OptimizerState;
 pub use schedule::Schedule;
@@ -86,10 +86,11 @@ mod tests {
 
     #[test]
     fn steps_settle_on_one_plan_and_on_constant_memory() {
-        let make: [fn(&Sequential) -> Box<dyn Optimizer>; 3] = [
+        type Make = fn(&Sequential) -> Box<dyn Optimizer>;
+        let make: [Make; 3] = [
             |m| Box::new(Sgd::new(m.parameters(), 0.1)),
             |m| Box::new(Sgd::new(m.parameters(), 0.1).momentum(0.9).nesterov(true)),
-            |m| Box::new(Adam::decoupled(m.parameters(), 0.01)),
+            |m| Box::new(AdamW::new(m.parameters(), 0.01)),
         ];
         for make in make {
             // A device of its own, because tests run side by side.
