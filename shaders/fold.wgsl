@@ -31,7 +31,8 @@ fn beats_min_u32(b: u32, at_b: i32, a: u32, at_a: i32) -> bool {
     return b < a || (b == a && at_b < at_a);
 }
 
-// What a sum rounded away (Kahan, 1965); nothing once it is infinite or NaN, so that it stays so.
-fn lost_f32(total: f32, before: f32, added: f32) -> f32 {
-    return select(0.0, (total - before) - added, is_finite(total));
+// What a sum rounded away (Kahan, 1965); nothing once it is infinite or NaN, so that it stays so. `one` is 1, but the
+// compiler must not know: it may simplify (a + b) - a.
+fn lost_f32(total: f32, before: f32, added: f32, one: f32) -> f32 {
+    return select(0.0, (total - before * one) - added, is_finite(total));
 }

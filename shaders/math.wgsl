@@ -497,8 +497,8 @@ fn rem_f32(a: f32, b: f32) -> f32 {
     return r;
 }
 
-// Division may be inexact on a GPU; a quotient that ought to be whole must not fall to the integer below.
+// Division may be inexact on a GPU; a quotient that is whole must not fall to the integer below.
 fn floor_div_f32(a: f32, b: f32) -> f32 {
-    let q = floor(a / b);
-    return select(q, q + 1.0, is_finite(q) && (q + 1.0) * b == a);
+    let q = a / b;
+    return select(floor(q), round(q), fmod_f32(a, b) == 0.0);
 }

@@ -20,9 +20,11 @@ struct Product {
     m: usize,
     n: usize,
     k: usize,
-    /// Bodies of `load_a(batch, m, k)`, `load_b(batch, k, n)`, and the lines of `store` that find `i0..`.
+    /// Bodies of `load_a(batch, m, k)` and `load_b(batch, k, n)`.
     a: String,
     b: String,
+    /// The result's own sizes; lines of `store` that find `i0..` for them.
+    sizes: Dims<usize>,
     point: String,
     a_along_k: bool,
     b_along_k: bool,
@@ -69,19 +71,35 @@ pub fn contract(c: &Contract) -> Result<KernelSource> {
     for s in &c.epilogue.stores {
         epilogue += &body.store(s, "    ")?;
     }
-    let point = &product.point;
+    let point = product.point(&mut w, &c.epilogue.outer)?;
     let _ = write!(text, "\nfn store(batch: u32, m: u32, n: u32, value: f32) {{\n{point}{epilogue}}}\n");
     Ok(w.finish(name, "", &text, dispatch))
 }
 
 impl Product {
+    /// The lines of `store` that find the point of an epilogue over `outer`: the result's own sizes, or others that
+    /// count the same elements in the same order.
+    fn point(&self, w: &mut Writer, outer: &Dims<usize>) -> Result<String> {
+        if *outer == self.sizes {
+            return Ok(self.point.clone());
+        }
+        let mut element = String::from("i0");
+        for d in 1..self.sizes.len() {
+            element = format!("({element} * {} + i{d})", w.int(self.sizes[d] as i64));
+        }
+        let decode = w.indices("element", "i", outer, "    ")?;
+        let own = &self.point;
+        Ok(format!("    var element: u32;\n    {{\n{own}    element = u32({element});\n    }}\n{decode}"))
+    }
+
     /// The kernel for these sizes, and how many workgroups it takes.
     fn choose(&self) -> (&'static str, &'static str, usize) {
         let elements = self.m * self.n * self.batches;
-        if elements <= 4096 && self.k >= 1024 {
+        let small = self.m < 16 || self.n < 16 || elements < 64 * 64 * 2 || self.k < 8;
+        if small && (elements <= 4096 && self.k >= 1024 || self.k >= 1 << 16) {
             return ("matmul_long", LONG, elements);
         }
-        if self.m < 16 || self.n < 16 || elements < 64 * 64 * 2 || self.k < 8 {
+        if small {
             return ("matmul_small", SMALL, elements.div_ceil(64));
         }
         ("matmul", TILED, self.m.div_ceil(64) * self.n.div_ceil(64) * self.batches)
@@ -115,6 +133,7 @@ fn matmul(w: &mut Writer, c: &Contract, batch: &Dims<usize>, [m, n, k]: [usize; 
         k,
         a: format!("{decode}    return {a};\n"),
         b: format!("{decode}    return {b};\n"),
+        sizes: batch.iter().copied().chain([m, n]).collect(),
         point: format!("{decode}    let i{rank} = i32(m);\n    let i{} = i32(n);\n", rank + 1),
         a_along_k: c.a.layout.strides[rank + 1] == 1,
         b_along_k: c.b.layout.strides[rank] == 1 && c.b.layout.strides[rank + 1] != 1,
@@ -174,6 +193,7 @@ fn forward(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
         k: cg * s.kh * s.kw,
         a: format!("{term}    return {weight};\n"),
         b: format!("{term}{column}{place}    return {x};\n"),
+        sizes: [s.n, s.o, s.oh, s.ow].into_iter().collect(),
         point: format!(
             "{column}    let i0 = i32(img);\n    let i1 = i32(batch * {og_n} + m);\n    let i2 = i32(oh);\n    let i3 = i32(ow);\n"
         ),
@@ -211,6 +231,7 @@ fn data_grad(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
         k: og * s.kh * s.kw,
         a: format!("{term}    return {weight};\n"),
         b: format!("{term}{column}{place}    return {dy};\n"),
+        sizes: [s.n, s.c, s.h, s.w].into_iter().collect(),
         point: format!(
             "{column}    let i0 = i32(img);\n    let i1 = i32(batch * {cg_n} + m);\n    let i2 = i32(ih);\n    let i3 = i32(iw);\n"
         ),
@@ -236,6 +257,7 @@ fn filter_grad(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
         k: s.n * s.oh * s.ow,
         a: format!("{term}    return {dy};\n"),
         b: format!("{term}{column}{place}    return {x};\n"),
+        sizes: [s.o, cg, s.kh, s.kw].into_iter().collect(),
         point: format!(
             "{column}    let i0 = i32(batch * {og_n} + m);\n    let i1 = i32(ci);\n    let i2 = i32(kh);\n    let i3 = i32(kw);\n"
         ),

@@ -16,6 +16,9 @@ use std::fmt::Write as _;
 /// Elements after which a lane's running sum of floats is put away, so that small addends meet no large sum.
 const CHUNK: usize = 32;
 
+/// Elements that a turn of the loop over a long row takes.
+const UNROLL: usize = 4;
+
 /// Folds that share one walk down the tree; more would need more workgroup memory than WebGPU promises.
 const TREE: usize = 4;
 
@@ -149,34 +152,15 @@ impl Rows<'_> {
         let lanes = self.team.lanes;
         let each = self.inner.clone() + &self.elements(&sources, "            ")?;
         let length = self.length.clone();
-        let chunked: Vec<Reg> = folds.iter().copied().filter(|&r| self.is_float_sum(r)).collect();
-        let steps: String = folds.iter().map(|&r| self.accumulate(r)).collect();
-        if self.body.l.inner_len() > lanes * CHUNK && !chunked.is_empty() {
-            let stride = lanes * CHUNK;
-            let _ = write!(text, "    for (var c = lane; c < {length}; c += {stride}u) {{\n");
-            for r in &chunked {
-                let _ = writeln!(text, "        var p{r} = 0.0;");
-            }
+        if self.body.l.inner_len() > lanes * CHUNK {
+            let one = self.body.w.count(1.0f32.to_bits());
+            text += &self.long_walk(&folds, &each, &format!("bitcast<f32>({one})"));
+        } else {
+            let steps: String = folds.iter().map(|&r| self.accumulate(r)).collect();
             let _ = write!(
                 text,
-                "        let end = min({length}, c + {stride}u);\n        for (var j = c; j < end; j += {lanes}u) {{\n{each}"
+                "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {{\n{each}{steps}        }}\n    }}\n"
             );
-            for r in &folds {
-                text += &if chunked.contains(r) { self.add_to("p", *r) } else { self.accumulate(*r) };
-            }
-            text += "        }\n";
-            for r in &chunked {
-                let _ = write!(
-                    text,
-                    "        let y{r} = p{r} - k{r};\n        let t{r} = f{r} + y{r};\n        \
-                     k{r} = lost_f32(t{r}, f{r}, y{r});\n        f{r} = t{r};\n"
-                );
-            }
-            text += "    }\n";
-            let lost: String = chunked.iter().map(|r| format!("    var k{r} = 0.0;\n")).collect();
-            text = lost + &text;
-        } else {
-            let _ = write!(text, "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {{\n{each}{steps}        }}\n    }}\n");
         }
         for group in folds.chunks(TREE) {
             if lanes > 1 {
@@ -189,6 +173,41 @@ impl Rows<'_> {
         Ok(text)
     }
 
+    /// The walk over a long row, `each` being the lines for an element: in chunks, whose sums of floats are put away with
+    /// what rounding lost (`one` is 1), and several elements a turn. A software driver may stop after 65,535 turns.
+    fn long_walk(&self, folds: &[Reg], each: &str, one: &str) -> String {
+        let (lanes, length) = (self.team.lanes, &self.length);
+        let (chunk, turn) = (lanes * CHUNK, lanes * UNROLL);
+        let sums: Vec<Reg> = folds.iter().copied().filter(|&r| self.is_float_sum(r)).collect();
+        let lines = |line: &dyn Fn(Reg) -> String| sums.iter().map(|&r| line(r)).collect::<String>();
+        let mut steps = String::new();
+        for &r in folds {
+            steps += &if sums.contains(&r) { self.add_to("p", r) } else { self.accumulate(r) };
+        }
+        let mut turns = String::new();
+        for u in 0..UNROLL {
+            let _ = write!(
+                turns,
+                "        if (t + {}u < end) {{\n            let j = t + {}u;\n{each}{steps}        }}\n",
+                u * lanes,
+                u * lanes
+            );
+        }
+        let lost = lines(&|r| format!("    var k{r} = 0.0;\n"));
+        let start = lines(&|r| format!("        var p{r} = 0.0;\n"));
+        let put_away = lines(&|r| {
+            format!(
+                "        let y{r} = p{r} - k{r};\n        let t{r} = f{r} + y{r};\n        \
+                 k{r} = lost_f32(t{r}, f{r}, y{r}, {one});\n        f{r} = t{r};\n"
+            )
+        });
+        format!(
+            "{lost}    for (var c = lane; c < {length}; c += {chunk}u) {{\n{start}        \
+             let end = min({length}, c + {chunk}u);\n        \
+             for (var t = c; t < end; t += {turn}u) {{\n{turns}        }}\n{put_away}    }}\n"
+        )
+    }
+
     fn is_float_sum(&self, r: Reg) -> bool {
         let i = &self.body.l.instrs[r];
         i.dtype == DType::F32 && matches!(i.kind, InstrKind::Reduce { op: ReduceOp::Sum, .. })
@@ -197,7 +216,9 @@ impl Rows<'_> {
     /// A fold's operation, its source and the dtype of what it folds.
     fn parts(&self, r: Reg) -> (ReduceOp, Reg, DType) {
         match self.body.l.instrs[r].kind {
-            InstrKind::Reduce { op, src } | InstrKind::ArgReduce { op, src } => (op, src, self.body.l.instrs[src].dtype),
+            InstrKind::Reduce { op, src } | InstrKind::ArgReduce { op, src } => {
+                (op, src, self.body.l.instrs[src].dtype)
+            }
             _ => (ReduceOp::Sum, r, self.body.l.instrs[r].dtype),
         }
     }
@@ -300,8 +321,7 @@ impl Rows<'_> {
     /// First every element's, then the row's own, by one member, and not before all have read what it may overwrite.
     fn stores(&mut self) -> Result<String> {
         let l = self.body.l;
-        let (each, once): (Vec<_>, Vec<_>) =
-            l.stores.iter().partition(|s| l.instrs[s.value].level == Level::Inner);
+        let (each, once): (Vec<_>, Vec<_>) = l.stores.iter().partition(|s| l.instrs[s.value].level == Level::Inner);
         let (lanes, length) = (self.team.lanes, self.length.clone());
         let mut text = String::new();
         if !each.is_empty() {
@@ -311,7 +331,10 @@ impl Rows<'_> {
             for s in each {
                 lines += &self.body.store(s, "            ")?;
             }
-            let _ = write!(text, "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {live}{{\n{lines}        }}\n    }}\n");
+            let _ = write!(
+                text,
+                "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {live}{{\n{lines}        }}\n    }}\n"
+            );
         }
         if once.is_empty() {
             return Ok(text);

@@ -56,6 +56,7 @@ pub enum Number {
     /// Known with the plan.
     Word(u32),
     /// The run's scalar `param`, as a word of `dtype`.
+    #[allow(missing_docs)]
     Param { param: usize, dtype: DType },
     /// What the error flags shall call [`Plan::origins`]`[i]`; never 0.
     Origin(usize),

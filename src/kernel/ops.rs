@@ -68,8 +68,11 @@ pub fn unary(op: UnaryOp, dtype: DType, x: &str) -> String {
         (IsNan, _) => format!("is_nan({x})"),
         (IsInf, _) => format!("is_inf({x})"),
         (IsFinite, _) => format!("is_finite({x})"),
-        (Exp | Exp2 | Expm1 | Log | Log2 | Log10 | Log1p | Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh | Tanh
-        | Erf | Sigmoid, _) => format!("{}_f32({x})", op.name()),
+        (
+            Exp | Exp2 | Expm1 | Log | Log2 | Log10 | Log1p | Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh | Tanh
+            | Erf | Sigmoid,
+            _,
+        ) => format!("{}_f32({x})", op.name()),
     }
 }
 
@@ -172,7 +175,13 @@ pub fn cast(from: DType, to: DType, x: &str) -> String {
 pub fn neutral(op: ReduceOp, dtype: DType) -> &'static str {
     use ReduceOp::*;
     match (op, dtype) {
-        (Sum, _) => if dtype == DType::Bool { "0u" } else { zero(dtype) },
+        (Sum, _) => {
+            if dtype == DType::Bool {
+                "0u"
+            } else {
+                zero(dtype)
+            }
+        }
         (Prod, DType::F32) => "1.0",
         (Prod, DType::I32) => "1i",
         (Prod, _) => "1u",

@@ -149,7 +149,11 @@ impl Writer {
             terms.push(self.int(offset));
         }
         for (d, &stride) in strides.iter().enumerate().filter(|(_, s)| **s != 0) {
-            terms.push(if stride == 1 { format!("{prefix}{d}") } else { format!("{prefix}{d} * {}", self.int(stride)) });
+            terms.push(if stride == 1 {
+                format!("{prefix}{d}")
+            } else {
+                format!("{prefix}{d} * {}", self.int(stride))
+            });
         }
         terms.join(" + ")
     }

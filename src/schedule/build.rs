@@ -12,10 +12,10 @@ use crate::plan::{Affine, Instr, InstrKind, Level, Loop, Operand, Reg, Store};
 use crate::shape::{Dims, Layout};
 use rustc_hash::FxHashMap;
 
-/// With fewer rows than this,
-const MANY_ROWS: usize = 64;
-/// rows longer than this are not folded and mapped by one kernel.
-const LONG_ROW: usize = 2048;
+/// A few long rows are better folded by one kernel and mapped by another, which then has all the device to itself.
+pub fn few_long_rows(rows: usize, len: usize) -> bool {
+    rows < 64 && len > 2048
+}
 
 /// A kernel whose slots are still values: storage `s` of the graph is slot `s`, stored values follow ([`Numbering`]).
 #[derive(Debug, Clone)]
@@ -545,11 +545,10 @@ impl<'a> Pull<'a> {
                     self.inner = Some((first..self.dims.len()).collect());
                     index
                 } else {
-                    // The fold's result is spread over the very axes that it folds: the kernel's rows. A few long
-                    // rows are better cut in two kernels, of which the second has all the device to itself.
+                    // The fold's result is spread over the very axes that it folds: the kernel's rows.
                     let len = |dims: &mut dyn Iterator<Item = usize>| dims.map(|d| self.dims[d]).product::<usize>();
                     let rows = len(&mut (0..self.dims.len()).filter(|d| !unused.contains(d)));
-                    if rows < MANY_ROWS && len(&mut unused.iter().copied()) > LONG_ROW {
+                    if few_long_rows(rows, len(&mut unused.iter().copied())) {
                         return Err(refuse);
                     }
                     match self.consume(&unused, &sizes) {

@@ -94,6 +94,10 @@ impl Decisions {
                 Op::Reduce { .. } | Op::ArgReduce { .. } | Op::Matmul | Op::Conv(_) | Op::ConvDataGrad { .. }
                 | Op::ConvFilterGrad { .. } | Op::Random { .. } => {
                     stored |= graph.held[i];
+                    // What a fold leaves is small next to what making it again would read.
+                    if graph.kept[i] && matches!(node.op, Op::Reduce { .. } | Op::ArgReduce { .. }) {
+                        stored |= (1 << node.outs.len()) - 1;
+                    }
                     // Outputs come together: one kernel computes all that are used.
                     if roots[i] == Roots::Many || stored != 0 {
                         stored |= used_outputs(graph, i);
@@ -214,7 +218,7 @@ fn is_dear(graph: &Graph, r: Ref) -> bool {
         Ref::Leaf(_) => false,
         Ref::Node(n, _) => match &graph.nodes[n].op {
             op if view::is_view(op) => is_dear(graph, graph.edges[n][0]),
-            op => is_anchor(op) || matches!(op, Op::Reduce { .. } | Op::ArgReduce { .. } | Op::Random { .. }),
+            op => is_anchor(op) || matches!(op, Op::Random { .. }),
         },
     }
 }

@@ -3,7 +3,7 @@
 //! A kernel is only ever merged into an earlier one, and only when everything else it reads is there by then, so the
 //! order of kernels stays one in which operands come first.
 
-use super::build::{Kernel, Numbering, Work, set_levels};
+use super::build::{Kernel, Numbering, Work, few_long_rows, set_levels};
 use super::collect::Graph;
 use super::decide::Decisions;
 use crate::device::Caps;
@@ -58,7 +58,8 @@ fn join(a: &Kernel, b: &Kernel, caps: &Caps) -> Option<Kernel> {
     let same_rows = first.outer == second.outer && (second.inner == first.inner || (second.inner.is_empty() && !second.reduces()));
     let same_points = !second.reduces()
         && second.inner.is_empty()
-        && second.outer.iter().eq(first.outer.iter().chain(&first.inner));
+        && second.outer.iter().eq(first.outer.iter().chain(&first.inner))
+        && (first.inner.is_empty() || !few_long_rows(first.outer_len(), first.inner_len()));
     if !same_rows && !same_points {
         return None;
     }

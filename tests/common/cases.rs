@@ -27,7 +27,7 @@ impl Case {
     pub fn data(&self) -> Vec<Vec<f64>> {
         let make = |(k, (shape, domain)): (usize, &(Vec<usize>, Domain))| {
             let n = shape.iter().product();
-            let numbers = super::numbers(n, k as u64 + 11);
+            let numbers = crate::common::numbers(n, k as u64 + 11);
             let fit = |v: f32| match domain {
                 Any => v as f64,
                 Positive => v.abs() as f64 + 0.2,

@@ -66,11 +66,10 @@ pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
         return Err(Error::UnknownDevice { name: format!("wgpu:{index}"), known });
     }
     let adapter = all.swap_remove(index);
-    native::open(&adapter, &wgpu::DeviceDescriptor {
-        label: Some("sunstone"),
-        required_limits: adapter.limits(),
-        ..Default::default()
-    })
+    native::open(
+        &adapter,
+        &wgpu::DeviceDescriptor { label: Some("sunstone"), required_limits: adapter.limits(), ..Default::default() },
+    )
     .map_err(|e| Error::Backend { device: format!("wgpu:{index}"), detail: e.to_string() })
 }
 

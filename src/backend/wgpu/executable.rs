@@ -99,7 +99,8 @@ impl WgpuExecutable {
         let core = &self.core;
         let mut memories: SmallVec<[&Memory; 8]> = SmallVec::new();
         for binding in &launch.source.bindings {
-            let storage = slots.get(binding.slot).ok_or_else(|| core.error(format!("slot {} is missing", binding.slot)))?;
+            let storage =
+                slots.get(binding.slot).ok_or_else(|| core.error(format!("slot {} is missing", binding.slot)))?;
             memories.push(core.memory(storage)?);
         }
         let ids: Memories = memories.iter().map(|m| m.id).collect();
@@ -109,7 +110,9 @@ impl WgpuExecutable {
         } else {
             for (i, binding) in launch.source.bindings.iter().enumerate().filter(|(_, b)| b.writes) {
                 if ids.iter().enumerate().any(|(j, id)| i != j && *id == ids[i]) {
-                    return Err(core.error(format!("slot {} is written while another slot shares its memory", binding.slot)));
+                    return Err(
+                        core.error(format!("slot {} is written while another slot shares its memory", binding.slot))
+                    );
                 }
             }
             if kept.len() == GROUPS {
@@ -186,10 +189,10 @@ impl Executable for WgpuExecutable {
                 reports |= launch.source.flags;
             }
         }
-        if reports {
-            core.flags.expect();
-        }
+        // Both times: a read on another thread must neither miss this run's report nor forget that one is due.
+        core.flags.expect(reports);
         core.submit(Some(encoder.finish()))?;
+        core.flags.expect(reports);
         core.check()
     }
 

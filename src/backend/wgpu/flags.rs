@@ -50,9 +50,9 @@ impl Flags {
         tag
     }
 
-    /// Says that a kernel that reports was submitted.
-    pub fn expect(&self) {
-        self.pending.store(true, Ordering::Release);
+    /// Says whether kernels that report are being submitted.
+    pub fn expect(&self, reports: bool) {
+        self.pending.fetch_or(reports, Ordering::AcqRel);
     }
 
     /// True once after that.

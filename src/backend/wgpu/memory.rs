@@ -6,6 +6,8 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 /// Bytes copied to or from the host at a time, which bounds the memory that transfers take.
 const CHUNK: usize = 64 << 20;
@@ -53,8 +55,7 @@ impl BlockSource for Core {
         self.check()?;
         static NEXT: AtomicU64 = AtomicU64::new(1);
         self.reserved.fetch_add(size, Ordering::Relaxed);
-        let memory =
-            Memory { id: NEXT.fetch_add(1, Ordering::Relaxed), buffer, reserved: self.reserved.clone() };
+        let memory = Memory { id: NEXT.fetch_add(1, Ordering::Relaxed), buffer, reserved: self.reserved.clone() };
         Ok(Block { bytes, memory: Box::new(memory) })
     }
 }
@@ -148,7 +149,14 @@ impl Core {
             let _ = done.send(result.is_ok());
         });
         self.wait(Some(index))?;
-        if mapped.try_recv() != Ok(true) {
+        // Another thread's wait may have taken the callback up and be about to call it.
+        let mapped = loop {
+            match mapped.recv_timeout(Duration::from_millis(20)) {
+                Err(RecvTimeoutError::Timeout) => self.wait(None)?,
+                other => break other,
+            }
+        };
+        if mapped != Ok(true) {
             self.check()?;
             return Err(self.error("its memory could not be read back"));
         }

@@ -65,12 +65,7 @@ impl WgpuBackend {
         WgpuBackend::new("wgpu".into(), device, queue, Arc::new(CachingManager::new()))
     }
 
-    fn new(
-        name: String,
-        device: wgpu::Device,
-        queue: wgpu::Queue,
-        memory: Arc<dyn MemoryManager>,
-    ) -> Arc<WgpuBackend> {
+    fn new(name: String, device: wgpu::Device, queue: wgpu::Queue, memory: Arc<dyn MemoryManager>) -> Arc<WgpuBackend> {
         let lost: Arc<OnceLock<String>> = Arc::default();
         let seen = lost.clone();
         device.set_device_lost_callback(move |_, message| {

@@ -1,0 +1,117 @@
+//! Every kernel that the op table makes: valid for naga, translatable to what other platforms speak, and as it was.
+#![cfg(feature = "wgpu")]
+
+mod common;
+#[path = "common/cases.rs"]
+mod cases;
+
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use sunstone::device::{Backend, Caps, Executable, MemoryStats, Storage};
+use sunstone::plan::Plan;
+use sunstone::prelude::*;
+
+/// Wraps the wgpu backend and keeps the text of every kernel it compiles.
+#[derive(Debug)]
+struct Recording {
+    inner: Arc<dyn Backend>,
+    texts: Arc<Mutex<Vec<String>>>,
+}
+
+impl Backend for Recording {
+    fn caps(&self) -> &Caps {
+        self.inner.caps()
+    }
+    fn allocate(&self, bytes: usize) -> Result<Storage> {
+        self.inner.allocate(bytes)
+    }
+    fn write(&self, storage: &Storage, dtype: DType, bytes: &[u8]) -> Result<()> {
+        self.inner.write(storage, dtype, bytes)
+    }
+    fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
+        self.inner.read(storage, dtype, start, count)
+    }
+    fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {
+        let executable = self.inner.compile(plan)?;
+        self.texts.lock().unwrap().extend(executable.kernels());
+        Ok(executable)
+    }
+    fn synchronize(&self) -> Result<()> {
+        self.inner.synchronize()
+    }
+    fn memory(&self) -> MemoryStats {
+        self.inner.memory()
+    }
+}
+
+/// The kernels of every case and of its gradient, by case.
+fn kernels() -> Option<BTreeMap<&'static str, Vec<String>>> {
+    let gpu = common::gpu()?;
+    let mut all = BTreeMap::new();
+    for case in cases::cases() {
+        let texts = Arc::new(Mutex::new(Vec::new()));
+        let backend = Recording { inner: gpu.backend().clone(), texts: texts.clone() };
+        let device = Device::new("recorded", Arc::new(backend));
+        let narrow = |d: &Vec<f64>| d.iter().map(|&v| v as f32).collect::<Vec<f32>>();
+        let make = |((shape, _), d): (&(Vec<usize>, cases::Domain), &Vec<f64>)| {
+            Tensor::from_slice(&narrow(d), &shape[..], &device).requires_grad()
+        };
+        let inputs: Vec<Tensor> = case.inputs.iter().zip(&case.data()).map(make).collect();
+        let y = (case.f)(&inputs);
+        y.realize().unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        if case.smooth {
+            for grad in y.sum(..).backward().unwrap().iter() {
+                grad.realize().unwrap_or_else(|e| panic!("gradient of {}: {e}", case.name));
+            }
+        }
+        let texts = std::mem::take(&mut *texts.lock().unwrap());
+        all.insert(case.name, texts);
+    }
+    Some(all)
+}
+
+fn parse(text: &str) -> (naga::Module, ModuleInfo) {
+    let module = naga::front::wgsl::parse_str(text).unwrap_or_else(|e| panic!("{}\n{text}", e.emit_to_string(text)));
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
+    let info = validator.validate(&module).unwrap_or_else(|e| panic!("{}\n{text}", e.emit_to_string(text)));
+    (module, info)
+}
+
+#[test]
+fn every_kernel_is_valid_and_translates_to_spirv_msl_and_hlsl() {
+    let Some(kernels) = kernels() else { return };
+    let mut distinct: Vec<&String> = kernels.values().flatten().collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    for text in &distinct {
+        let (module, info) = parse(text);
+        spv::write_vec(&module, &info, &spv::Options::default(), None).unwrap_or_else(|e| panic!("SPIR-V: {e}\n{text}"));
+        let options = msl::Options { fake_missing_bindings: true, ..msl::Options::default() };
+        msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+            .unwrap_or_else(|e| panic!("MSL: {e}\n{text}"));
+        let mut out = String::new();
+        let options = hlsl::Options { fake_missing_bindings: true, ..hlsl::Options::default() };
+        hlsl::Writer::new(&mut out, &options, &hlsl::PipelineOptions::default())
+            .write(&module, &info, None)
+            .unwrap_or_else(|e| panic!("HLSL: {e}\n{text}"));
+    }
+    println!("{} distinct kernels translate to SPIR-V, MSL and HLSL; none was left out", distinct.len());
+    assert!(distinct.len() > 100, "the table gave only {} kernels", distinct.len());
+}
+
+#[test]
+fn kernels_are_as_they_were() {
+    let Some(kernels) = kernels() else { return };
+    // A few of each kind, so that a change to the generator shows as a readable difference.
+    for name in [
+        "gelu", "add broadcast", "sum rows", "sum columns", "softmax", "argmax argmin", "pad", "gather", "scatter_add",
+        "matmul with epilogue", "conv2d with epilogue",
+    ] {
+        let text = kernels[name].iter().enumerate().map(|(i, k)| format!("// ---- kernel {i}\n{k}\n")).collect::<String>();
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(name.replace(' ', "_"), text);
+        });
+    }
+}
