@@ -7,9 +7,13 @@ pub mod device;
 pub mod dtype;
 pub mod error;
 pub mod graph;
+pub mod io;
 #[cfg(feature = "wgpu")]
 pub mod kernel;
 pub mod metrics;
+pub mod models;
+pub mod nn;
+pub mod optim;
 pub mod plan;
 pub mod random;
 mod schedule;
@@ -25,6 +29,8 @@ pub mod prelude {
     pub use crate::dtype::{DType, Element};
     pub use crate::error::{Error, Result};
     pub use crate::graph::ConvSpec;
+    pub use crate::nn::Module;
+    pub use crate::optim::Optimizer;
     pub use crate::random::Generator;
     pub use crate::shape::Shape;
     pub use crate::tensor::{Tensor, step};

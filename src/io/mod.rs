@@ -1,0 +1,8 @@
+//! Files: tensors by name (safetensors), and checkpoints from which training resumes.
+
+mod atomic;
+pub mod checkpoint;
+pub mod safetensors;
+
+pub use checkpoint::Checkpoint;
+pub use safetensors::{load, save};

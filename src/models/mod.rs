@@ -1,0 +1,5 @@
+//! Whole networks.
+
+pub mod digits;
+
+pub use digits::Digits;

@@ -1,0 +1,61 @@
+//! Neural networks: a tree of modules whose parameters have PyTorch's names.
+//!
+//! ```
+//! use sunstone::prelude::*;
+//! use sunstone::nn::{Init, Linear, Relu, Sequential};
+//! let init = Init::new(0, &Device::cpu());
+//! let model = Sequential::new().add(Linear::new(4, 8, &init)).add(Relu).add(Linear::new(8, 2, &init));
+//! let names: Vec<String> = model.parameters().into_iter().map(|(name, _)| name).collect();
+//! assert_eq!(names, ["0.weight", "0.bias", "2.weight", "2.bias"]);
+//! assert_eq!(model.forward(&Tensor::ones([3, 4], DType::F32, &Device::cpu())).dims::<2>()?, [3, 2]);
+//! # Ok::<(), sunstone::Error>(())
+//! ```
+
+mod activation;
+mod conv;
+mod dropout;
+mod embedding;
+pub mod init;
+mod linear;
+mod module;
+mod norm;
+mod parameter;
+mod pool;
+mod sequential;
+
+pub use activation::{Gelu, Relu, Sigmoid, Silu, Tanh};
+pub use conv::{Conv2d, Conv2dBuilder};
+pub use dropout::Dropout;
+pub use embedding::Embedding;
+pub use init::Init;
+pub use linear::Linear;
+pub use module::{Module, Part, StateDict, Visitor};
+pub use norm::{BatchNorm2d, LayerNorm};
+pub use parameter::{Buffer, Mode, Parameter};
+pub use pool::{AvgPool2d, MaxPool2d};
+pub use sequential::{Flatten, Sequential};
+
+use crate::error::Caller;
+use crate::tensor::Tensor;
+
+/// Height and width; a single number stands for both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair(pub [usize; 2]);
+
+impl From<usize> for Pair {
+    fn from(both: usize) -> Pair {
+        Pair([both, both])
+    }
+}
+
+impl From<[usize; 2]> for Pair {
+    fn from(pair: [usize; 2]) -> Pair {
+        Pair(pair)
+    }
+}
+
+/// What a layer gives when it cannot use what it was given: a tensor that carries the error, at the user's line.
+#[track_caller]
+fn refuse(layer: &'static str, detail: impl Into<String>) -> Tensor {
+    Tensor::bad(layer, Caller::here(), detail)
+}
