@@ -1,4 +1,4 @@
-//! A portable tensor runtime.
+#![doc = include_str!("../README.md")]
 
 pub mod autograd;
 pub mod backend;

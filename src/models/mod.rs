@@ -1,5 +1,6 @@
 //! Whole networks.
 
 pub mod digits;
+pub mod training;
 
 pub use digits::Digits;

@@ -1,0 +1,54 @@
+//! The command line: what may be asked, and how errors come out.
+
+mod devices;
+mod digits;
+mod output;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use sunstone::Error;
+
+/// A portable tensor runtime: trains on any GPU that Vulkan, Metal or DX12 reaches, and on the CPU.
+#[derive(Parser)]
+#[command(version, about, long_about = None, after_help = "Without a command: sunstone train digits, on the best device.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List every device, what it grants, and which one is picked by default.
+    Devices {
+        /// One JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Train a network.
+    Train {
+        #[command(subcommand)]
+        what: Train,
+    },
+}
+
+#[derive(Subcommand)]
+enum Train {
+    /// Learn to recognise handwritten digits.
+    Digits(digits::Args),
+}
+
+/// Runs what the arguments ask for. Exit code 2: the input was at fault; 1: the training failed.
+pub fn run() -> ExitCode {
+    let command = Cli::parse().command.unwrap_or_else(|| Command::Train { what: Train::Digits(digits::Args::default()) });
+    let result = match command {
+        Command::Devices { json } => devices::run(json),
+        Command::Train { what: Train::Digits(args) } => digits::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if matches!(error, Error::NotFinite { .. }) { 1 } else { 2 })
+        }
+    }
+}
