@@ -1,0 +1,191 @@
+//! The map kernels: one op over a block of elements.
+//!
+//! Operands are as long as the result, or a single element that stands for all. Operands and result are bytes whose
+//! type the dtype tells; plans are checked before they get here, so an op always fits its dtype.
+
+use super::num::{Convert, Float, Num, Truth};
+use super::simd::{STRIP, map, strip, vectorised};
+use crate::dtype::DType;
+use crate::graph::{BinaryOp, UnaryOp};
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
+
+/// Runs `$body` with `$t` standing for the element type of `$dtype`.
+macro_rules! with_type {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            DType::Bool => {
+                type $t = $crate::backend::cpu::num::Truth;
+                $body
+            }
+            DType::U8 => {
+                type $t = u8;
+                $body
+            }
+            DType::U32 => {
+                type $t = u32;
+                $body
+            }
+            DType::I32 => {
+                type $t = i32;
+                $body
+            }
+            DType::I64 => {
+                type $t = i64;
+                $body
+            }
+            DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            DType::F64 => {
+                type $t = f64;
+                $body
+            }
+        }
+    };
+}
+pub(super) use with_type;
+
+vectorised! {
+    pub fn unary_num<T: Num>(op: UnaryOp, x: &[T], dst: &mut [T]) {
+        match op {
+            UnaryOp::Neg => map!(dst; x; x.neg()),
+            UnaryOp::Abs => map!(dst; x; x.abs()),
+            UnaryOp::Sign => map!(dst; x; x.sign()),
+            UnaryOp::Relu => map!(dst; x; x.relu()),
+            UnaryOp::Floor => map!(dst; x; x.floor()),
+            UnaryOp::Ceil => map!(dst; x; x.ceil()),
+            UnaryOp::Round => map!(dst; x; x.round()),
+            UnaryOp::Trunc => map!(dst; x; x.trunc()),
+            _ => map!(dst; x; x.bit_not()),
+        }
+    }
+}
+
+vectorised! {
+    pub fn unary_float<T: Float>(op: UnaryOp, x: &[T], dst: &mut [T]) {
+        match op {
+            UnaryOp::Sqrt => map!(dst; x; x.sqrt()),
+            UnaryOp::Rsqrt => map!(dst; x; x.rsqrt()),
+            UnaryOp::Recip => map!(dst; x; x.recip()),
+            UnaryOp::Exp => map!(dst; x; x.exp()),
+            UnaryOp::Exp2 => map!(dst; x; x.exp2()),
+            UnaryOp::Expm1 => map!(dst; x; x.expm1()),
+            UnaryOp::Log => map!(dst; x; x.log()),
+            UnaryOp::Log2 => map!(dst; x; x.log2()),
+            UnaryOp::Log10 => map!(dst; x; x.log10()),
+            UnaryOp::Log1p => map!(dst; x; x.log1p()),
+            UnaryOp::Sin => map!(dst; x; x.sin()),
+            UnaryOp::Cos => map!(dst; x; x.cos()),
+            UnaryOp::Tan => map!(dst; x; x.tan()),
+            UnaryOp::Asin => map!(dst; x; x.asin()),
+            UnaryOp::Acos => map!(dst; x; x.acos()),
+            UnaryOp::Atan => map!(dst; x; x.atan()),
+            UnaryOp::Sinh => map!(dst; x; x.sinh()),
+            UnaryOp::Cosh => map!(dst; x; x.cosh()),
+            UnaryOp::Tanh => map!(dst; x; x.tanh()),
+            UnaryOp::Erf => map!(dst; x; x.erf()),
+            UnaryOp::Sigmoid => map!(dst; x; x.sigmoid()),
+            other => unary_num(other, x, dst),
+        }
+    }
+}
+
+vectorised! {
+    pub fn predicate_float<T: Float>(op: UnaryOp, x: &[T], dst: &mut [Truth]) {
+        match op {
+            UnaryOp::IsNan => map!(dst; x; x.is_nan().into()),
+            UnaryOp::IsInf => map!(dst; x; x.is_inf().into()),
+            UnaryOp::IsFinite => map!(dst; x; x.is_finite().into()),
+            _ => map!(dst; x; (x == T::ZERO).into()),
+        }
+    }
+}
+
+vectorised! {
+    pub fn is_zero<T: Num>(x: &[T], dst: &mut [Truth]) {
+        map!(dst; x; (x == T::ZERO).into())
+    }
+}
+
+vectorised! {
+    pub fn binary_num<T: Num>(op: BinaryOp, a: &[T], b: &[T], dst: &mut [T]) {
+        match op {
+            BinaryOp::Add => map!(dst; a, b; a.add(b)),
+            BinaryOp::Sub => map!(dst; a, b; a.sub(b)),
+            BinaryOp::Mul => map!(dst; a, b; a.mul(b)),
+            BinaryOp::Div => map!(dst; a, b; a.div(b)),
+            BinaryOp::Rem => map!(dst; a, b; a.rem(b)),
+            BinaryOp::FloorDiv => map!(dst; a, b; a.floor_div(b)),
+            BinaryOp::Max => map!(dst; a, b; Num::max(a, b)),
+            BinaryOp::Min => map!(dst; a, b; Num::min(a, b)),
+            BinaryOp::Pow => map!(dst; a, b; a.pow(b)),
+            BinaryOp::Atan2 => map!(dst; a, b; a.atan2(b)),
+            BinaryOp::And => map!(dst; a, b; a.and(b)),
+            BinaryOp::Or => map!(dst; a, b; a.or(b)),
+            BinaryOp::Xor => map!(dst; a, b; a.xor(b)),
+            BinaryOp::Shl => map!(dst; a, b; a.shl(b)),
+            _ => map!(dst; a, b; a.shr(b)),
+        }
+    }
+}
+
+vectorised! {
+    pub fn compare<T: Num>(op: BinaryOp, a: &[T], b: &[T], dst: &mut [Truth]) {
+        match op {
+            BinaryOp::Eq => map!(dst; a, b; (a == b).into()),
+            BinaryOp::Ne => map!(dst; a, b; (a != b).into()),
+            BinaryOp::Lt => map!(dst; a, b; (a < b).into()),
+            BinaryOp::Le => map!(dst; a, b; (a <= b).into()),
+            BinaryOp::Gt => map!(dst; a, b; (a > b).into()),
+            _ => map!(dst; a, b; (a >= b).into()),
+        }
+    }
+}
+
+vectorised! {
+    pub fn choose<T: Pod>(c: &[Truth], a: &[T], b: &[T], dst: &mut [T]) {
+        map!(dst; c, a, b; if c.0 != 0 { a } else { b })
+    }
+}
+
+vectorised! {
+    pub fn convert<A: Convert<B>, B: Num>(x: &[A], dst: &mut [B]) {
+        map!(dst; x; x.convert())
+    }
+}
+
+/// `op` on elements of `dtype`.
+pub fn unary(op: UnaryOp, dtype: DType, x: &[u8], dst: &mut [u8]) {
+    match (op, dtype) {
+        (op, DType::F32) if op.is_predicate() => predicate_float::<f32>(op, cast_slice(x), cast_slice_mut(dst)),
+        (op, DType::F64) if op.is_predicate() => predicate_float::<f64>(op, cast_slice(x), cast_slice_mut(dst)),
+        (op, _) if op.is_predicate() => with_type!(dtype, T => is_zero::<T>(cast_slice(x), cast_slice_mut(dst))),
+        (op, DType::F32) => unary_float::<f32>(op, cast_slice(x), cast_slice_mut(dst)),
+        (op, DType::F64) => unary_float::<f64>(op, cast_slice(x), cast_slice_mut(dst)),
+        (op, _) => with_type!(dtype, T => unary_num::<T>(op, cast_slice(x), cast_slice_mut(dst))),
+    }
+}
+
+/// `op` on elements of `dtype`.
+pub fn binary(op: BinaryOp, dtype: DType, a: &[u8], b: &[u8], dst: &mut [u8]) {
+    with_type!(dtype, T => match op.is_comparison() {
+        true => compare::<T>(op, cast_slice(a), cast_slice(b), cast_slice_mut(dst)),
+        false => binary_num::<T>(op, cast_slice(a), cast_slice(b), cast_slice_mut(dst)),
+    })
+}
+
+/// Picks from `a` or `b`, elements of `bytes` each.
+pub fn select(bytes: usize, c: &[u8], a: &[u8], b: &[u8], dst: &mut [u8]) {
+    let c = cast_slice(c);
+    match bytes {
+        1 => choose::<u8>(c, a, b, dst),
+        4 => choose::<u32>(c, cast_slice(a), cast_slice(b), cast_slice_mut(dst)),
+        _ => choose::<u64>(c, cast_slice(a), cast_slice(b), cast_slice_mut(dst)),
+    }
+}
+
+/// Converts elements.
+pub fn cast(from: DType, to: DType, x: &[u8], dst: &mut [u8]) {
+    with_type!(from, A => with_type!(to, B => convert::<A, B>(cast_slice(x), cast_slice_mut(dst))))
+}

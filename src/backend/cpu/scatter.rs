@@ -1,0 +1,120 @@
+//! Additions at indexed places. Each place receives its additions in the order of the sources, on any number of threads.
+
+use super::eval::{elements, elements_mut, out_of_range, pack};
+use super::maps::with_type;
+use super::broken;
+use super::num::Num;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::plan::{Origin, Scatter};
+use crate::shape::{Dims, Layout, Shape};
+use rayon::prelude::*;
+use std::borrow::Cow;
+
+/// Additions below which threads are not worth waking.
+const SMALL: usize = 1 << 16;
+/// Parts into which the places are divided when there is one lane group only.
+const PARTS: usize = 8;
+
+/// Copies `base`, unless it lies in `out` already, and adds.
+pub fn run(
+    s: &Scatter,
+    base: Option<&[u8]>,
+    index: &[u8],
+    src: &[u8],
+    out: &mut [u8],
+    origins: &[Origin],
+) -> Result<()> {
+    let rank = s.shape.len();
+    let shape: Shape = s.shape.iter().copied().collect();
+    let ranks = [&s.base, &s.index, &s.src].map(|o| o.layout.strides.len());
+    if s.axis >= rank || ranks != [rank; 3] {
+        return Err(broken("a scatter whose operands do not fit"));
+    }
+    with_type!(s.dtype, T => {
+        let out = elements_mut::<T>(out).get_mut(..shape.numel()).ok_or_else(outside)?;
+        if let Some(base) = base {
+            out.copy_from_slice(&packed(elements::<T>(base), &s.base.layout, &s.shape)?);
+        }
+        let mut sizes = s.shape.clone();
+        sizes[s.axis] = s.count;
+        let src = packed(elements::<T>(src), &s.src.layout, &sizes)?;
+        add(s, index, &sizes, &src, out, origins)
+    })
+}
+
+fn outside() -> crate::error::Error {
+    broken("a scatter reaches outside of a slot")
+}
+
+/// The operand's elements in row-major order: itself, where it is so already.
+fn packed<'d, T: Num>(data: &'d [T], layout: &Layout, sizes: &[usize]) -> Result<Cow<'d, [T]>> {
+    let shape = Shape::from(sizes);
+    match (layout.is_contiguous(&shape), usize::try_from(layout.offset)) {
+        (true, Ok(first)) => {
+            let end = first.checked_add(shape.numel()).ok_or_else(outside)?;
+            Ok(Cow::Borrowed(data.get(first..end).ok_or_else(outside)?))
+        }
+        _ => Ok(Cow::Owned(pack(data, layout, sizes).ok_or_else(outside)?)),
+    }
+}
+
+fn add<T: Num>(
+    s: &Scatter,
+    index: &[u8],
+    sizes: &[usize],
+    src: &[T],
+    out: &mut [T],
+    origins: &[Origin],
+) -> Result<()> {
+    let rows = s.shape[s.axis];
+    let post: usize = s.shape[s.axis + 1..].iter().product();
+    // Where the axes behind stand still, one index moves a whole row (an embedding's gradient).
+    let strides = &s.index.layout.strides;
+    let by_row = (s.axis + 1..sizes.len()).all(|d| strides[d] == 0 || sizes[d] == 1);
+    let (index_sizes, strides): (Dims<usize>, Dims<i64>) = match by_row {
+        true => (sizes[..=s.axis].into(), strides[..=s.axis].into()),
+        false => (sizes.into(), strides.clone()),
+    };
+    if src.is_empty() {
+        return Ok(());
+    }
+    let layout = Layout { offset: s.index.layout.offset, strides };
+    let index = packed(elements::<i32>(index), &layout, &index_sizes)?;
+    if let Some(&wrong) = index.iter().find(|&&i| i < 0 || i as usize >= rows) {
+        return Err(out_of_range(origins, s.origin, wrong as i64, rows));
+    }
+    let (len, count) = (rows * post, s.count * post);
+    let each = index.len() / (src.len() / count);
+    let lanes = |(i, out): (usize, &mut [T])| {
+        add_rows(&index[i * each..][..each], &src[i * count..][..count], post, by_row, 0, out);
+    };
+    if src.len() < SMALL {
+        out.chunks_mut(len).enumerate().for_each(lanes);
+    } else if out.len() > len {
+        out.par_chunks_mut(len).enumerate().for_each(lanes);
+    } else {
+        // Each thread owns some rows and picks what falls there.
+        let part = rows.div_ceil(PARTS);
+        let parts = out.par_chunks_mut(part * post).enumerate();
+        parts.for_each(|(i, out)| add_rows(&index, src, post, by_row, i * part, out));
+    }
+    Ok(())
+}
+
+/// Adds the rows of `src` to those of `out`, whose first row is number `first`; other rows are left to others.
+fn add_rows<T: Num>(index: &[i32], src: &[T], post: usize, by_row: bool, first: usize, out: &mut [T]) {
+    for (i, src) in src.chunks(post).enumerate() {
+        if by_row {
+            let row = (index[i] as usize).checked_sub(first).and_then(|row| out.get_mut(row * post..(row + 1) * post));
+            row.into_iter().flatten().zip(src).for_each(|(d, &v)| *d = d.add(v));
+            continue;
+        }
+        for (q, (&v, &at)) in src.iter().zip(&index[i * post..]).enumerate() {
+            let place = (at as usize).checked_sub(first).and_then(|row| out.get_mut(row * post + q));
+            if let Some(d) = place {
+                *d = d.add(v);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A compiled plan: its steps made ready, and what happens when they run.
+
+use super::contract::ContractStep;
+use super::eval::{Job, Target};
+use super::memory::Uses;
+use super::program::Program;
+use super::{broken, run, scatter};
+use crate::device::{Executable, MemoryManager, Storage};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Error, Result};
+use crate::graph::Meta;
+use crate::plan::{Custom, Loop, Origin, Plan, Scatter, Step};
+use std::sync::Arc;
+
+/// See the module.
+pub struct CpuPlan {
+    plan: Arc<Plan>,
+    steps: Vec<Ready>,
+    manager: Arc<dyn MemoryManager>,
+}
+
+/// A step made ready. Loops and contractions take some preparation, the others are run as they are.
+enum Ready {
+    Loop(LoopStep),
+    Contract(ContractStep),
+    Scatter(Uses),
+    Custom(Uses),
+}
+
+impl CpuPlan {
+    /// Makes every step ready. Fails when one is not well formed.
+    pub fn new(plan: Arc<Plan>, manager: Arc<dyn MemoryManager>) -> Result<CpuPlan> {
+        let ready = |step: &Step| {
+            Ok(match step {
+                Step::Loop(l) => Ready::Loop(LoopStep::new(l)?),
+                Step::Contract(c) => Ready::Contract(ContractStep::new(c)?),
+                Step::Scatter(s) => Ready::Scatter(Uses::new([s.base.slot, s.index.slot, s.src.slot], [s.out])),
+                Step::Custom(c) => Ready::Custom(Uses::new(c.inputs.clone(), c.outputs.clone())),
+            })
+        };
+        let steps = plan.steps.iter().map(ready).collect::<Result<_>>()?;
+        Ok(CpuPlan { plan, steps, manager })
+    }
+}
+
+impl Executable for CpuPlan {
+    fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    fn run(&self, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<()> {
+        let origins = &self.plan.origins;
+        for (step, ready) in self.plan.steps.iter().zip(&self.steps) {
+            match (step, ready) {
+                (Step::Loop(_), Ready::Loop(l)) => l.run(slots, scalars, origins)?,
+                (Step::Contract(c), Ready::Contract(r)) => r.run(c, slots, scalars, origins, &self.manager)?,
+                (Step::Scatter(s), Ready::Scatter(uses)) => run_scatter(s, uses, slots, origins)?,
+                (Step::Custom(c), Ready::Custom(uses)) => run_custom(c, uses, slots)?,
+                _ => return Err(broken("a step that was not made ready")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A fused loop.
+pub struct LoopStep {
+    uses: Uses,
+    program: Program,
+}
+
+/// The slots that a loop reads, and those that it writes.
+pub fn loop_uses(l: &Loop, also: impl IntoIterator<Item = usize>) -> Uses {
+    let reads = l.instrs.iter().filter_map(|i| i.kind.slot()).chain(also);
+    Uses::new(reads, l.stores.iter().map(|s| s.slot))
+}
+
+impl LoopStep {
+    fn new(l: &Loop) -> Result<LoopStep> {
+        let uses = loop_uses(l, []);
+        let program = Program::new(l, &|slot| uses.local(slot))?;
+        Ok(LoopStep { uses, program })
+    }
+
+    fn run(&self, slots: &[Arc<Storage>], scalars: &[Scalar], origins: &[Origin]) -> Result<()> {
+        let mut held = self.uses.hold(slots)?;
+        let mut views = held.views();
+        let reads: smallvec::SmallVec<[&[u8]; 8]> = (0..self.uses.len()).map(|i| views.shared(i)).collect();
+        let mut targets = smallvec::SmallVec::new();
+        for store in &self.program.stores {
+            targets.push(Target { bytes: views.take(store.slot)?, first: 0 });
+        }
+        run::run(&Job { program: &self.program, reads: &reads, scalars, origins }, targets)
+    }
+}
+
+fn run_scatter(s: &Scatter, uses: &Uses, slots: &[Arc<Storage>], origins: &[Origin]) -> Result<()> {
+    let mut held = uses.hold(slots)?;
+    let mut views = held.views();
+    let out = views.take(uses.local(s.out))?;
+    let base = (s.base.slot != s.out).then(|| views.shared(uses.local(s.base.slot)));
+    let (index, src) = (views.shared(uses.local(s.index.slot)), views.shared(uses.local(s.src.slot)));
+    scatter::run(s, base, index, src, out, origins)
+}
+
+/// The first bytes of a slot: a contiguous tensor.
+fn tensor<'b>(bytes: &'b [u8], meta: &Meta) -> Result<&'b [u8]> {
+    let whole = meta.shape.numel().checked_mul(meta.dtype.bytes());
+    whole.and_then(|n| bytes.get(..n)).ok_or_else(|| broken("a tensor that is larger than its slot"))
+}
+
+fn run_custom(c: &Custom, uses: &Uses, slots: &[Arc<Storage>]) -> Result<()> {
+    let mut held = uses.hold(slots)?;
+    let mut views = held.views();
+    let inputs: Vec<&[u8]> = (c.inputs.iter().zip(&c.input_metas))
+        .map(|(&slot, meta)| tensor(views.shared(uses.local(slot)), meta))
+        .collect::<Result<_>>()?;
+    let mut outputs = Vec::new();
+    for (&slot, meta) in c.outputs.iter().zip(&c.output_metas) {
+        let dst = views.take(uses.local(slot))?;
+        let bytes = tensor(dst, meta)?.len();
+        outputs.push((vec![0u8; bytes], dst));
+    }
+    let (mut results, places): (Vec<Vec<u8>>, Vec<&mut [u8]>) = outputs.into_iter().unzip();
+    let name = c.op.0.name();
+    c.op.0.cpu(&inputs, &mut results).ok_or_else(|| Error::Unsupported {
+        device: "cpu".into(),
+        what: format!("the custom op {name}: it has no CPU evaluation"),
+    })?;
+    if results.len() != c.outputs.len() {
+        return Err(broken(format!("the custom op {name} changed the number of its outputs")));
+    }
+    for ((result, place), meta) in results.iter().zip(places).zip(&c.output_metas) {
+        let dst = place.get_mut(..result.len()).filter(|_| tensor(result, meta).is_ok_and(|t| t.len() == result.len()));
+        let dst = dst.ok_or_else(|| broken(format!("the custom op {name} changed the size of an output")))?;
+        match meta.dtype {
+            DType::Bool => dst.iter_mut().zip(result).for_each(|(d, &b)| *d = (b != 0) as u8),
+            _ => dst.copy_from_slice(result),
+        }
+    }
+    Ok(())
+}
