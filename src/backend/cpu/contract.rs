@@ -45,11 +45,12 @@ fn result(kind: &ContractKind) -> Shape {
 impl ContractStep {
     /// Decides where the result goes and prepares the epilogue.
     pub fn new(c: &Contract) -> Result<ContractStep> {
-        let shape = result(&c.kind);
-        let len = shape.checked_numel().ok_or_else(|| broken("a contraction with too large a result"))?;
         let e = &c.epilogue;
+        // The result in row-major order, under the sizes that the epilogue counts it by.
+        let shape = Shape::from(&e.outer[..]);
+        let len = shape.checked_numel().ok_or_else(|| broken("a contraction with too large a result"))?;
         let ranks = e.stores.iter().map(|s| &s.at).chain(e.instrs.iter().filter_map(|i| i.kind.affine()));
-        if *shape != e.outer[..] || !e.inner.is_empty() || !c.dtype.is_float() {
+        if result(&c.kind).checked_numel() != Some(len) || !e.inner.is_empty() || !c.dtype.is_float() {
             return Err(broken("an epilogue that does not fit its contraction"));
         }
         if ranks.into_iter().any(|a| a.strides.len() != shape.rank()) {
