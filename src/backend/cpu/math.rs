@@ -185,12 +185,12 @@ mod tests {
 
     #[test]
     fn erf_in_double_precision() {
-        // Abramowitz and Stegun, table 7.1, and further digits from the series in exact arithmetic.
+        // From arithmetic with thirty digits.
         for (x, want) in [
             (0.5, 0.520_499_877_813_046_5),
             (1.0, 0.842_700_792_949_714_9),
             (2.0, 0.995_322_265_018_952_7),
-            (2.999, 0.999_977_775_020_148_8),
+            (2.999, 0.999_977_769_831_400_2),
             (3.5, 0.999_999_256_901_627_7),
         ] {
             assert!((erf_f64(x) - want).abs() < 2e-15, "{x}: {} {want}", erf_f64(x));
