@@ -46,7 +46,9 @@ fn matmul(device: &Device, n: usize) -> Result<()> {
     let rate = |t: f64| 2.0 * (n as f64).powi(3) / t / 1e9;
     println!(
         "f32 matmul {n}^3: {:.1} GFLOP/s; the GEMM crate alone {:.1}: {:.0}%",
-        rate(ours), rate(alone), 100.0 * alone / ours
+        rate(ours),
+        rate(alone),
+        100.0 * alone / ours
     );
     Ok(())
 }
@@ -76,7 +78,12 @@ fn chain(device: &Device, n: usize) -> Result<()> {
     let bytes = 8.0 * n as f64;
     println!(
         "add mul relu max sub abs min neg over {n} f32: {:.1} ms; copy {:.1} ms on {threads} threads ({:.2} times), {:.1} ms on one ({:.2} times); {:.1} GB/s",
-        fused * 1e3, copy * 1e3, fused / copy, alone * 1e3, fused / alone, bytes / fused / 1e9
+        fused * 1e3,
+        copy * 1e3,
+        fused / copy,
+        alone * 1e3,
+        fused / alone,
+        bytes / fused / 1e9
     );
     Ok(())
 }

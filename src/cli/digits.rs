@@ -176,9 +176,8 @@ struct Report {
 impl Report {
     fn new(args: &Args, device: &Device, training: &Training) -> Result<Report> {
         let losses_path = args.losses.clone().unwrap_or_default();
-        let open = |path: &PathBuf| {
-            File::create(path).map_err(|e| Error::Io { path: path.clone(), source: Arc::new(e) })
-        };
+        let open =
+            |path: &PathBuf| File::create(path).map_err(|e| Error::Io { path: path.clone(), source: Arc::new(e) });
         let losses = args.losses.as_ref().map(open).transpose()?.map(BufWriter::new);
         let total = training.total_steps();
         let target = if args.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
@@ -207,10 +206,13 @@ impl Report {
     fn start(&mut self, source: &str, train: usize, test: usize, device: &Device, training: &Training) {
         let place = training.place();
         if self.json {
-            line(&json!({
-                "event": "start", "device": device.name(), "hardware": device.caps().hardware, "data": source,
-                "train": train, "test": test, "options": place.options, "step": place.step,
-            }).to_string());
+            line(
+                &json!({
+                    "event": "start", "device": device.name(), "hardware": device.caps().hardware, "data": source,
+                    "train": train, "test": test, "options": place.options, "step": place.step,
+                })
+                .to_string(),
+            );
         } else {
             line(&format!("{} ({})", device.name(), device.caps().hardware));
             line(&format!("{source}: {train} to learn from, {test} to be tested on"));
@@ -245,7 +247,8 @@ impl Report {
             self.recent = if self.recent.is_nan() { loss as f64 } else { 0.95 * self.recent + 0.05 * loss as f64 };
             if let Some(file) = &mut self.losses {
                 let path = &self.losses_path;
-                writeln!(file, "{loss:?}").and_then(|_| file.flush())
+                writeln!(file, "{loss:?}")
+                    .and_then(|_| file.flush())
                     .map_err(|e| Error::Io { path: path.clone(), source: Arc::new(e) })?;
             }
         }
@@ -263,14 +266,18 @@ impl Report {
         self.mean = Default::default();
         let (_, confusion) = training.test()?;
         if self.json {
-            line(&json!({
-                "event": "epoch", "epoch": epoch, "step": training.place().step, "train_loss": self.epoch_loss,
-                "test_accuracy": confusion.accuracy(),
-            }).to_string());
+            line(
+                &json!({
+                    "event": "epoch", "epoch": epoch, "step": training.place().step, "train_loss": self.epoch_loss,
+                    "test_accuracy": confusion.accuracy(),
+                })
+                .to_string(),
+            );
         } else {
             let text = format!(
                 "epoch {epoch}: loss {:.4}, {:.2}% of the test images right",
-                self.epoch_loss, 100.0 * confusion.accuracy()
+                self.epoch_loss,
+                100.0 * confusion.accuracy()
             );
             self.bar.suspend(|| line(&text));
         }
@@ -289,7 +296,14 @@ impl Report {
         }
     }
 
-    fn done(&self, training: &Training, device: &Device, predictions: &[i32], confusion: &Confusion, file: &std::path::Path) {
+    fn done(
+        &self,
+        training: &Training,
+        device: &Device,
+        predictions: &[i32],
+        confusion: &Confusion,
+        file: &std::path::Path,
+    ) {
         self.bar.finish_and_clear();
         let steps = training.place().step;
         let stats = device.stats();
@@ -297,13 +311,16 @@ impl Report {
         let speed = run as f64 * training.place().options.batch as f64 / self.training.as_secs_f64().max(1e-9);
         if self.json {
             let loss = if self.epoch_loss.is_nan() { None } else { Some(self.epoch_loss) };
-            line(&json!({
-                "event": "done", "device": device.name(), "epochs": training.place().epoch,
-                "test_accuracy": confusion.accuracy(), "train_loss": loss, "images_per_second": speed,
-                "steps": steps, "plans_built": stats.plans_built, "plans_replayed": stats.plans_replayed,
-                "kernels_per_step": self.kernels as f64 / run as f64,
-                "bytes_reserved": stats.bytes_reserved, "file": file,
-            }).to_string());
+            line(
+                &json!({
+                    "event": "done", "device": device.name(), "epochs": training.place().epoch,
+                    "test_accuracy": confusion.accuracy(), "train_loss": loss, "images_per_second": speed,
+                    "steps": steps, "plans_built": stats.plans_built, "plans_replayed": stats.plans_replayed,
+                    "kernels_per_step": self.kernels as f64 / run as f64,
+                    "bytes_reserved": stats.bytes_reserved, "file": file,
+                })
+                .to_string(),
+            );
             return;
         }
         let wrong = confusion.most_confused(5);
@@ -314,7 +331,11 @@ impl Report {
         line(&gallery(training, predictions));
         line(&format!(
             "{:.2}% of {} test images right; {speed:.0} images/s on {}; {} plans built, {} replayed",
-            100.0 * confusion.accuracy(), confusion.total(), self.device.name(), stats.plans_built, stats.plans_replayed
+            100.0 * confusion.accuracy(),
+            confusion.total(),
+            self.device.name(),
+            stats.plans_built,
+            stats.plans_replayed
         ));
         line(&format!("saved {}", file.display()));
     }

@@ -39,7 +39,8 @@ enum Train {
 
 /// Runs what the arguments ask for. Exit code 2: the input was at fault; 1: the training failed.
 pub fn run() -> ExitCode {
-    let command = Cli::parse().command.unwrap_or_else(|| Command::Train { what: Train::Digits(digits::Args::default()) });
+    let command =
+        Cli::parse().command.unwrap_or_else(|| Command::Train { what: Train::Digits(digits::Args::default()) });
     let result = match command {
         Command::Devices { json } => devices::run(json),
         Command::Train { what: Train::Digits(args) } => digits::run(&args),

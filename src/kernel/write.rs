@@ -263,7 +263,12 @@ impl<'a> Body<'a> {
                     Distribution::Uniform => "random_uniform",
                     Distribution::Normal => "random_normal",
                 };
-                simple(format!("{name}(u32({}), {})", self.places[at], words.join(", ")))
+                // An element number that the text itself gave would have a compiler fold the rounds; one took minutes over it.
+                let place = match at.strides.iter().all(|&s| s == 0) {
+                    true => self.w.int(at.offset),
+                    false => self.places[at].clone(),
+                };
+                simple(format!("{name}(u32({place}), {})", words.join(", ")))
             }
             InstrKind::Unary { op, src } => simple(ops::unary(*op, self.l.instrs[*src].dtype, &format!("r{src}"))),
             InstrKind::Binary { op, lhs, rhs } => {

@@ -303,16 +303,14 @@ impl<'a> Frame<'a> {
             Code::Load { source, map, guard } => self.load(e, *source, map, *guard, place),
             Code::Gather { .. } => self.gather(e, place),
             Code::Param(param) => self.param(e, *param),
-            Code::Iota(map) => {
-                self.fill(e, place, map.single(place).is_some_and(|r| r.stride == 0), |dst| {
-                    let dst: &mut [i32] = cast_slice_mut(dst);
-                    map.runs(place, |r| {
-                        let part = dst.get_mut(r.at..(r.at + r.count).min(dst.len()))?;
-                        (0i64..).zip(part).for_each(|(j, d)| *d = r.first.wrapping_add(j.wrapping_mul(r.stride)) as i32);
-                        Some(())
-                    })
+            Code::Iota(map) => self.fill(e, place, map.single(place).is_some_and(|r| r.stride == 0), |dst| {
+                let dst: &mut [i32] = cast_slice_mut(dst);
+                map.runs(place, |r| {
+                    let part = dst.get_mut(r.at..(r.at + r.count).min(dst.len()))?;
+                    (0i64..).zip(part).for_each(|(j, d)| *d = r.first.wrapping_add(j.wrapping_mul(r.stride)) as i32);
+                    Some(())
                 })
-            }
+            }),
             Code::InBounds { map, size, and } => self.in_bounds(e, map, *size as i64, *and, place),
             Code::Random { distribution, map, params } => self.random(e, *distribution, map, params, place),
             &Code::Unary { op, of, src } => self.compute(e, place, [src], |[x], dst| maps::unary(op, of, x, dst)),
@@ -480,7 +478,8 @@ impl<'a> Frame<'a> {
         let mut buffer = take(&mut self.scratch.buffers[e.buffer]);
         let same = map.single(place).map(|r| (r.count, r.within(size))).filter(|(n, w)| w.is_empty() || w.len() == *n);
         let and = self.guard(and);
-        let splat = place.len == 1 || same.as_ref().is_some_and(|(_, w)| w.is_empty() || and.is_none_or(|a| a.len() == 1));
+        let splat =
+            place.len == 1 || same.as_ref().is_some_and(|(_, w)| w.is_empty() || and.is_none_or(|a| a.len() == 1));
         let dst = &mut cast_slice_mut::<u64, u8>(&mut buffer)[..if splat { 1 } else { place.len }];
         let done = map.runs(place, |r| {
             let r = Run { count: r.count.min(dst.len()), ..r };
@@ -598,7 +597,9 @@ fn copy<T: Pod>(src: &[T], run: Run, dst: &mut [T]) -> Option<()> {
     match run.stride {
         0 => dst.fill(src[run.first as usize]),
         1 => dst.copy_from_slice(&src[run.first as usize..][..dst.len()]),
-        s if s > 0 => dst.iter_mut().zip(src[run.first as usize..].iter().step_by(s as usize)).for_each(|(d, s)| *d = *s),
+        s if s > 0 => {
+            dst.iter_mut().zip(src[run.first as usize..].iter().step_by(s as usize)).for_each(|(d, s)| *d = *s)
+        }
         s => (0..).zip(dst).for_each(|(j, d)| *d = src[(run.first + j * s) as usize]),
     }
     Some(())

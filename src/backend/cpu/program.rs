@@ -345,7 +345,8 @@ impl Program {
                 let span = |k: usize| {
                     let i = first_store + k;
                     let (a, b) = hull(&self.outer, &affines.outer[i], outer.clone());
-                    let (c, d) = if inner.is_empty() { (0, 0) } else { hull(&self.inner, &affines.inner[i], inner.clone()) };
+                    let (c, d) =
+                        if inner.is_empty() { (0, 0) } else { hull(&self.inner, &affines.inner[i], inner.clone()) };
                     let base = affines.offsets[i].saturating_add(a).saturating_add(c);
                     (base, base.saturating_add(b.saturating_sub(a)).saturating_add(d.saturating_sub(c)))
                 };
