@@ -52,7 +52,8 @@ fn guards_pad_without_reading_outside() {
         let level = if inner { Level::Inner } else { Level::Outer };
         let rows = InstrKind::InBounds { at: affine(-2, &[1, 0]), size: 5, and: None };
         let rows = b.push(rows, DType::Bool, Level::Outer);
-        let both = b.push(InstrKind::InBounds { at: affine(-3, &[0, 1]), size: 7, and: Some(rows) }, DType::Bool, level);
+        let both =
+            b.push(InstrKind::InBounds { at: affine(-3, &[0, 1]), size: 7, and: Some(rows) }, DType::Bool, level);
         let load = InstrKind::Load { slot: 0, at: affine(-2 * 7 - 3, &[7, 1]), guard: Some(both) };
         let x = b.push(load, DType::F32, level);
         let steps = b.store(1, affine(0, &[13, 1]), x).step();
@@ -147,7 +148,15 @@ fn plans_that_break_the_rules_are_errors() {
     };
     let slots = [vec![0; 40], vec![0; 40]];
     assert!(run(map(affine(0, &[1]), affine(0, &[1])), &slots, &[]).is_ok());
-    let outside = [(1, 1, 0, 1), (0, -1, 0, 1), (0, 2, 0, 1), (0, i64::MAX, 0, 1), (0, 1, 1, 1), (0, 1, -1, 1), (0, 1, 0, i64::MIN)];
+    let outside = [
+        (1, 1, 0, 1),
+        (0, -1, 0, 1),
+        (0, 2, 0, 1),
+        (0, i64::MAX, 0, 1),
+        (0, 1, 1, 1),
+        (0, 1, -1, 1),
+        (0, 1, 0, i64::MIN),
+    ];
     for (o, s, p, t) in outside {
         let result = run(map(affine(o, &[s]), affine(p, &[t])), &slots, &[]);
         assert!(matches!(result, Err(Error::Backend { .. })), "{o} {s} {p} {t}");
