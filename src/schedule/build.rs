@@ -209,7 +209,7 @@ impl Context<'_> {
                 let reads = self.buffers_below(s);
                 let better = best.is_none_or(|(b, _)| match (room(reads), room(b)) {
                     (true, true) => reads > b,
-                    (mine, theirs) => mine > theirs || (!mine && reads < b),
+                    (mine, theirs) => (mine && !theirs) || (!mine && reads < b),
                 });
                 if reads > 1 && better && !view::is_view(&self.graph.nodes[s].op) {
                     best = Some((reads, (s, out)));

@@ -66,7 +66,7 @@ impl Graph {
         }
     }
 
-    /// The numbers that differ from run to run, in the order in which [`Graph::params_before`] counts them.
+    /// The numbers that differ from run to run, in the order in which [`Graph::params`] numbers them.
     pub fn scalars(&self) -> Vec<Scalar> {
         let mut scalars = Vec::new();
         for node in &self.nodes {

@@ -74,7 +74,7 @@ impl Tensor {
     pub fn eye(n: usize, dtype: DType, device: &Device) -> Tensor {
         let at = Caller::here();
         let iota = |axis| Tensor::source(Op::Iota { shape: Shape::from([n, n]), axis }, device, at);
-        iota(0).eq(&iota(1)).cast(dtype)
+        iota(0).eq(iota(1)).cast(dtype)
     }
 
     /// The given elements in row-major order, copied to the device.

@@ -14,13 +14,13 @@ pub fn devices() -> Vec<Device> {
 
 /// The same devices opened afresh, so that their counters and memory are this test's alone.
 pub fn private_devices() -> Vec<Device> {
-    let mut all = vec![Device::new("private cpu", sunstone::backend::cpu::CpuBackend::new())];
+    let all = vec![Device::new("private cpu", sunstone::backend::cpu::CpuBackend::new())];
     #[cfg(feature = "wgpu")]
-    for i in 0..devices().len() - 1 {
+    let all = all.into_iter().chain((0..devices().len() - 1).map(|i| {
         let backend = sunstone::backend::wgpu::WgpuBackend::open(i).unwrap_or_else(|e| panic!("wgpu:{i}: {e}"));
-        all.push(Device::new(format!("private wgpu:{i}"), backend));
-    }
-    all
+        Device::new(format!("private wgpu:{i}"), backend)
+    }));
+    all.into_iter().collect()
 }
 
 /// The first GPU, software or not.

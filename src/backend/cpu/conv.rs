@@ -31,7 +31,7 @@ struct Grouped {
 impl Grouped {
     fn new(s: &ConvSizes) -> Result<Grouped> {
         let groups = s.spec.groups;
-        if groups == 0 || s.c % groups != 0 || s.o % groups != 0 || s.spec.stride.contains(&0) {
+        if groups == 0 || !s.c.is_multiple_of(groups) || !s.o.is_multiple_of(groups) || s.spec.stride.contains(&0) {
             return Err(broken("a convolution whose groups or strides make no sense"));
         }
         let (c, o) = (s.c / groups, s.o / groups);

@@ -61,7 +61,7 @@ pub fn log(x: f32) -> f32 {
     let y = if x == f32::INFINITY { x } else { y };
     let y = if x == 0.0 { f32::NEG_INFINITY } else { y };
     // The negated comparison is true for NaN too.
-    if !(x >= 0.0) { f32::NAN } else { y }
+    if x >= 0.0 { y } else { f32::NAN }
 }
 
 /// `1/(1 + e⁻ˣ)`; the exponential is taken of `-|x|`, which never overflows.

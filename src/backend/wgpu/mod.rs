@@ -49,7 +49,7 @@ struct Core {
 }
 
 impl WgpuBackend {
-    /// Opens number `index` of [`adapters`]. Fails with [`Error::UnknownDevice`] when there are not so many.
+    /// Opens number `index` of [`adapters()`]. Fails with [`Error::UnknownDevice`] when there are not so many.
     pub fn open(index: usize) -> Result<Arc<WgpuBackend>> {
         WgpuBackend::open_with_memory(index, Arc::new(CachingManager::new()))
     }
