@@ -343,3 +343,20 @@ fn intermediate_values_held_by_a_handle_are_stored() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_reshape_made_before_its_source_became_a_computed_view() -> Result<()> {
+    for device in devices() {
+        let x = Tensor::from_slice(&numbers(24, 1), [8, 3], &device);
+        let transposed = x.t();
+        let reshaped = transposed.reshape([4, 6]) * 2.0;
+        let plain = transposed.reshape([4, 6]);
+        transposed.realize()?;
+        let v = numbers(24, 1);
+        let expected: Vec<f32> = (0..24).map(|i| v[i % 8 * 3 + i / 8]).collect();
+        assert_close("plain", &plain.to_vec::<f32>()?, &expected, 0.0);
+        let doubled: Vec<f32> = expected.iter().map(|v| v * 2.0).collect();
+        assert_close("reshaped", &reshaped.to_vec::<f32>()?, &doubled, 1e-6);
+    }
+    Ok(())
+}

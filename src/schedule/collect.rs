@@ -4,7 +4,7 @@
 use super::History;
 use crate::device::Storage;
 use crate::dtype::{DType, Scalar};
-use crate::graph::{GradMode, Meta, Node, Op, Realized, Value};
+use crate::graph::{GradMode, Meta, Node, Op, Realized, Value, view};
 use crate::plan::Key;
 use crate::shape::Dims;
 use rustc_hash::FxHashMap;
@@ -185,11 +185,29 @@ impl Walk {
             if self.numbers.contains_key(&node.id) {
                 continue;
             }
-            let edges = srcs.iter().map(|src| self.edge(src)).collect();
+            let edges: Dims<Ref> = srcs.iter().map(|src| self.edge(src)).collect();
+            let edges = self.reshapable(&node, srcs, edges);
             self.numbers.insert(node.id, self.nodes.len());
             self.edges.push(edges);
             self.nodes.push(node);
         }
+    }
+
+    /// A reshape of data whose strides do not allow it gets a copy of the data to reshape: a node that only this graph
+    /// knows of, since nobody could tell when the reshape was made that its source would be such data by now.
+    fn reshapable(&mut self, node: &Arc<Node>, srcs: Vec<Value>, edges: Dims<Ref>) -> Dims<Ref> {
+        let (Op::Reshape(_), &[Ref::Leaf(leaf)]) = (&node.op, &edges[..]) else { return edges };
+        let Leaf { meta, realized, .. } = &self.leaves[leaf];
+        if view::apply(&node.op, &meta.shape, &realized.layout).is_some() {
+            return edges;
+        }
+        let meta = meta.clone();
+        let op = Op::Cast(meta.dtype);
+        let copy =
+            Node::pending(&node.device, op, srcs.into(), [meta].into_iter().collect(), GradMode::None, None, node.at);
+        self.edges.push(edges);
+        self.nodes.push(copy);
+        Dims::from_elem(Ref::Node(self.nodes.len() - 1, 0), 1)
     }
 
     fn edge(&mut self, src: &Value) -> Ref {
