@@ -132,7 +132,7 @@ fn ctrl_c_saves_and_resume_goes_on_bit_for_bit() {
     while fs::read_to_string(&first).map_or(0, |s| s.lines().count()) < 20 && child.try_wait().unwrap().is_none() {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    let kill = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status();
     assert!(kill.is_ok_and(|s| s.success()));
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success());

@@ -37,7 +37,7 @@ pub struct Args {
     /// Where to run: cpu, wgpu:0, ... [default: the best device; see `sunstone devices`].
     #[arg(long, value_name = "D")]
     device: Option<String>,
-    /// Passes over the training data [default: 6].
+    /// Passes over the training data [default: 4].
     #[arg(long, value_name = "N")]
     epochs: Option<u64>,
     /// Images a step [default: 64].

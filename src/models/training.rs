@@ -45,7 +45,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { model: Architecture::Cnn, epochs: 6, batch: 64, lr: 0.05, seed: 0 }
+        Options { model: Architecture::Cnn, epochs: 4, batch: 64, lr: 0.05, seed: 0 }
     }
 }
 
