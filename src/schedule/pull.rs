@@ -238,7 +238,8 @@ impl<'a> Pull<'a> {
                     parts.push((condition, self.value(r, part)?));
                     start += len;
                 }
-                let Some((_, mut result)) = parts.pop() else { return Err(Stop::Force(n, out)) };
+                // All parts are empty: no point of the domain asks for a value, any part will do.
+                let Some((_, mut result)) = parts.pop() else { return self.value(edges[0], at) };
                 for (condition, on_true) in parts.into_iter().rev() {
                     result = self.emit(InstrKind::Select { condition, on_true, on_false: result }, dtype);
                 }
