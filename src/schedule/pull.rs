@@ -415,7 +415,10 @@ impl<'a> Pull<'a> {
     /// Where the point lies in the source of a reshape; `Err(Some)` asks for a finer domain, `Err(None)` gives up.
     fn reshape(&self, index: &[Affine], to: &[usize], from: &[usize]) -> Result<Dims<Affine>, Option<(usize, usize)>> {
         let mut result: Dims<Affine> = from.iter().map(|_| zero()).collect();
-        if to.contains(&0) {
+        // Where the value is empty, so is its source: let it move along with the axis that has no points, so that no
+        // kernel takes it for a constant and reads it.
+        if let (Some(j), Some(i)) = (to.iter().position(|&d| d == 0), from.iter().position(|&d| d == 0)) {
+            result[i] = index[j].clone();
             return Ok(result);
         }
         // `to` is the shape that `index` is for, `from` the shape below.

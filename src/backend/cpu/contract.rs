@@ -98,16 +98,16 @@ impl ContractStep {
             }
             None => {
                 let storage = allocate(self.len * width, manager)?;
-                let mut words = of(&storage)?.write();
-                contract(c, a, b, &mut bytemuck::cast_slice_mut(&mut words)[..self.len * width])?;
-                drop(words);
+                let mut lines = of(&storage)?.write();
+                contract(c, a, b, &mut bytemuck::cast_slice_mut(&mut lines)[..self.len * width])?;
+                drop(lines);
                 Some(storage)
             }
         };
         let Some(program) = &self.epilogue else { return Ok(()) };
-        let words = temporary.as_ref().map(|s| of(s).map(|m| m.read())).transpose()?;
+        let lines = temporary.as_ref().map(|s| of(s).map(|m| m.read())).transpose()?;
         let mut reads: SmallVec<[&[u8]; 8]> = (0..self.uses.len()).map(|i| views.shared(i)).collect();
-        reads.extend(words.as_ref().map(|words| bytemuck::cast_slice(words)));
+        reads.extend(lines.as_ref().map(|lines| bytemuck::cast_slice(lines)));
         run::run(&Job { program, reads: &reads, scalars, origins }, targets)
     }
 }

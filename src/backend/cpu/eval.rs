@@ -1,5 +1,6 @@
 //! The interpreter: one task's blocks, register by register.
 
+use super::memory::Line;
 use super::program::{BLOCK, Code, Entry, Program, Source, Task};
 use super::walk::{Map, Place, Run, advance, unravel};
 use super::{broken, fold, maps, random};
@@ -44,13 +45,16 @@ struct Value<'a> {
     stored: bool,
 }
 
+/// Room for a block of any dtype.
+type Buffer = Box<[Line]>;
+
 /// Memory that a thread keeps from task to task.
 #[derive(Default)]
 struct Scratch {
-    buffers: Vec<Box<[u64]>>,
+    buffers: Vec<Buffer>,
     /// For each fold the accumulators of a block, and their positions.
-    lanes: Vec<[Box<[u64]>; 2]>,
-    spare: Box<[u64]>,
+    lanes: Vec<[Buffer; 2]>,
+    spare: Buffer,
 }
 
 thread_local! {
@@ -59,8 +63,8 @@ thread_local! {
 
 impl Scratch {
     fn fit(&mut self, buffers: usize, lanes: usize) {
-        let fresh = || vec![0u64; BLOCK].into_boxed_slice();
-        let missing = |b: &mut Box<[u64]>| {
+        let fresh = || vec![Line::ZERO; BLOCK * 8 / Line::BYTES].into_boxed_slice();
+        let missing = |b: &mut Buffer| {
             if b.is_empty() {
                 *b = fresh();
             }
@@ -170,8 +174,8 @@ impl<'a> Frame<'a> {
             for (stage, s) in p.stages.iter().enumerate() {
                 self.eval_all(&p.before[stage], &place)?;
                 for f in s.folds.clone() {
-                    fold::start(p.folds[f].op, p.folds[f].of, &mut self.scratch.lanes[f][0], place.len);
-                    self.scratch.lanes[f][1].fill(0);
+                    fold::start(p.folds[f].op, p.folds[f].of, cast_slice_mut(&mut self.scratch.lanes[f][0]), place.len);
+                    self.scratch.lanes[f][1].fill(Line::ZERO);
                 }
                 place.fixed.fill(0);
                 for position in 0..inner_len {
@@ -222,7 +226,7 @@ impl<'a> Frame<'a> {
         let p = self.job.program;
         for f in p.stages[stage].folds.clone() {
             let fold = &p.folds[f];
-            let dst = &mut cast_slice_mut::<u64, u8>(&mut self.scratch.buffers[fold.buffer])[..fold.dtype.bytes()];
+            let dst = &mut cast_slice_mut::<Line, u8>(&mut self.scratch.buffers[fold.buffer])[..fold.dtype.bytes()];
             match fold.find {
                 true => dst.copy_from_slice(&(self.cells[f][1] as i32).to_ne_bytes()),
                 false => fold::finish(fold.op, fold.of, &mut self.cells[f][..1], 1, dst),
@@ -275,8 +279,15 @@ impl<'a> Frame<'a> {
         let [mut words, mut at] = take(&mut self.scratch.lanes[f]);
         let src = whole(self.bytes(fold.src), fold.of, len, &mut spare);
         match fold.find {
-            true => fold::find_lanes(fold.op, fold.of, src, position, &mut words, &mut at[..len]),
-            false => fold::fold_lanes(fold.op, fold.of, src, &mut words, len),
+            true => fold::find_lanes(
+                fold.op,
+                fold.of,
+                src,
+                position,
+                cast_slice_mut(&mut words),
+                &mut cast_slice_mut(&mut at)[..len],
+            ),
+            false => fold::fold_lanes(fold.op, fold.of, src, cast_slice_mut(&mut words), len),
         }
         self.scratch.lanes[f] = [words, at];
         self.scratch.spare = spare;
@@ -285,11 +296,14 @@ impl<'a> Frame<'a> {
     fn finish_lanes(&mut self, f: usize, len: usize) {
         let fold = &self.job.program.folds[f];
         let bytes = len * fold.dtype.bytes();
-        let dst = &mut cast_slice_mut::<u64, u8>(&mut self.scratch.buffers[fold.buffer])[..bytes];
+        let dst = &mut cast_slice_mut::<Line, u8>(&mut self.scratch.buffers[fold.buffer])[..bytes];
         let [words, at] = &mut self.scratch.lanes[f];
         match fold.find {
-            true => cast_slice_mut::<u8, i32>(dst).iter_mut().zip(at.iter()).for_each(|(d, &i)| *d = i as i32),
-            false => fold::finish(fold.op, fold.of, words, len, dst),
+            true => cast_slice_mut::<u8, i32>(dst)
+                .iter_mut()
+                .zip(cast_slice::<Line, u64>(at))
+                .for_each(|(d, &i)| *d = i as i32),
+            false => fold::finish(fold.op, fold.of, cast_slice_mut(words), len, dst),
         }
         self.set(fold.reg, fold.buffer, bytes, len == 1);
     }
@@ -313,27 +327,27 @@ impl<'a> Frame<'a> {
             }),
             Code::InBounds { map, size, and } => self.in_bounds(e, map, *size as i64, *and, place),
             Code::Random { distribution, map, params } => self.random(e, *distribution, map, params, place),
-            &Code::Unary { op, of, src } => self.compute(e, place, [src], |[x], dst| maps::unary(op, of, x, dst)),
+            &Code::Unary { op, of, src } => {
+                self.compute(e, place, &[src], |f, dst| maps::unary(op, of, f.bytes(src), dst))
+            }
             &Code::Binary { op, of, lhs, rhs } => {
-                self.compute(e, place, [lhs, rhs], |[a, b], dst| maps::binary(op, of, a, b, dst))
+                self.compute(e, place, &[lhs, rhs], |f, dst| maps::binary(op, of, f.bytes(lhs), f.bytes(rhs), dst))
             }
             &Code::Select { condition, on_true, on_false } => {
                 let width = e.dtype.bytes();
-                let regs = [condition, on_true, on_false];
-                self.compute(e, place, regs, |[c, a, b], dst| maps::select(width, c, a, b, dst))
+                self.compute(e, place, &[condition, on_true, on_false], |f, dst| {
+                    maps::select(width, f.bytes(condition), f.bytes(on_true), f.bytes(on_false), dst)
+                })
             }
-            &Code::Cast { from, src } => self.compute(e, place, [src], |[x], dst| maps::cast(from, e.dtype, x, dst)),
+            &Code::Cast { from, src } => {
+                self.compute(e, place, &[src], |f, dst| maps::cast(from, e.dtype, f.bytes(src), dst))
+            }
         }
     }
 
     /// Applies a kernel to registers; to single elements when all of them are.
-    fn compute<const N: usize>(
-        &mut self,
-        e: &Entry,
-        place: &Place,
-        regs: [Reg; N],
-        kernel: impl FnOnce([&[u8]; N], &mut [u8]),
-    ) -> Result<()> {
+    #[inline]
+    fn compute(&mut self, e: &Entry, place: &Place, regs: &[Reg], kernel: impl FnOnce(&Self, &mut [u8])) -> Result<()> {
         let splat = regs.iter().all(|&r| self.values[r].splat);
         let bytes = if splat { 1 } else { place.len } * e.dtype.bytes();
         if let Some(k) = e.direct
@@ -342,13 +356,13 @@ impl<'a> Frame<'a> {
         {
             let target = take(&mut self.targets[k]);
             let dst = part(target.bytes, target.first, range, e.dtype.bytes()).ok_or_else(outside)?;
-            kernel(regs.map(|r| self.bytes(r)), dst);
+            kernel(self, dst);
             self.targets[k] = target;
             self.values[e.reg].stored = true;
             return Ok(());
         }
         let mut buffer = take(&mut self.scratch.buffers[e.buffer]);
-        kernel(regs.map(|r| self.bytes(r)), &mut cast_slice_mut(&mut buffer)[..bytes]);
+        kernel(self, &mut cast_slice_mut(&mut buffer)[..bytes]);
         self.scratch.buffers[e.buffer] = buffer;
         self.set(e.reg, e.buffer, bytes, splat || place.len == 1);
         Ok(())
@@ -371,7 +385,7 @@ impl<'a> Frame<'a> {
 
     fn param(&mut self, e: &Entry, param: usize) -> Result<()> {
         let scalar = *self.job.scalars.get(param).ok_or_else(|| broken("a parameter is missing"))?;
-        let dst = cast_slice_mut::<u64, u8>(&mut self.scratch.buffers[e.buffer]);
+        let dst = cast_slice_mut::<Line, u8>(&mut self.scratch.buffers[e.buffer]);
         match e.dtype {
             DType::Bool => dst[0] = (scalar.to_f64() != 0.0) as u8,
             DType::U8 => dst[0] = scalar.to_i64() as u8,
@@ -421,7 +435,7 @@ impl<'a> Frame<'a> {
         };
         let guard = self.guard(guard);
         with_width!(width, T => {
-            let dst = &mut cast_slice_mut::<u64, T>(&mut buffer)[..bytes / width];
+            let dst = &mut cast_slice_mut::<Line, T>(&mut buffer)[..bytes / width];
             map.runs(place, |r| {
                 let r = Run { first: r.first.wrapping_sub(first), count: r.count.min(dst.len()), ..r };
                 read(elements::<T>(src), r, guard, &mut dst[r.at..r.at + r.count])
@@ -445,7 +459,7 @@ impl<'a> Frame<'a> {
         let count = if splat { 1 } else { place.len };
         let mut wrong = None;
         let done = with_width!(width, T => {
-            let (src, dst) = (elements::<T>(src), &mut cast_slice_mut::<u64, T>(&mut buffer)[..count]);
+            let (src, dst) = (elements::<T>(src), &mut cast_slice_mut::<Line, T>(&mut buffer)[..count]);
             map.runs(place, |r| {
                 for (j, d) in dst.iter_mut().enumerate().skip(r.at).take(r.count) {
                     if guard.is_some_and(|g| g[j.min(g.len() - 1)] == 0) {
@@ -480,7 +494,7 @@ impl<'a> Frame<'a> {
         let and = self.guard(and);
         let splat =
             place.len == 1 || same.as_ref().is_some_and(|(_, w)| w.is_empty() || and.is_none_or(|a| a.len() == 1));
-        let dst = &mut cast_slice_mut::<u64, u8>(&mut buffer)[..if splat { 1 } else { place.len }];
+        let dst = &mut cast_slice_mut::<Line, u8>(&mut buffer)[..if splat { 1 } else { place.len }];
         let done = map.runs(place, |r| {
             let r = Run { count: r.count.min(dst.len()), ..r };
             let inside = r.within(size);
@@ -549,13 +563,13 @@ pub fn out_of_range(origins: &[Origin], origin: usize, index: i64, size: usize) 
 }
 
 /// A block of `len` elements, repeated into `spare` where one element stands for all.
-fn whole<'s>(src: &'s [u8], dtype: DType, len: usize, spare: &'s mut [u64]) -> &'s [u8] {
+fn whole<'s>(src: &'s [u8], dtype: DType, len: usize, spare: &'s mut [Line]) -> &'s [u8] {
     let width = dtype.bytes();
     if src.len() == len * width {
         return src;
     }
     with_width!(width, T => {
-        let dst = &mut cast_slice_mut::<u64, T>(spare)[..len];
+        let dst = &mut cast_slice_mut::<Line, T>(spare)[..len];
         dst.fill(cast_slice(src)[0]);
         cast_slice(dst)
     })

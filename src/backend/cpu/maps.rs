@@ -4,7 +4,7 @@
 //! type the dtype tells; plans are checked before they get here, so an op always fits its dtype.
 
 use super::num::{Convert, Float, Num, Truth};
-use super::simd::{STRIP, map, strip, vectorised};
+use super::simd::{map1, map2, vectorised};
 use crate::dtype::DType;
 use crate::graph::{BinaryOp, UnaryOp};
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
@@ -49,15 +49,15 @@ pub(super) use with_type;
 vectorised! {
     pub fn unary_num<T: Num>(op: UnaryOp, x: &[T], dst: &mut [T]) {
         match op {
-            UnaryOp::Neg => map!(dst; x; x.neg()),
-            UnaryOp::Abs => map!(dst; x; x.abs()),
-            UnaryOp::Sign => map!(dst; x; x.sign()),
-            UnaryOp::Relu => map!(dst; x; x.relu()),
-            UnaryOp::Floor => map!(dst; x; x.floor()),
-            UnaryOp::Ceil => map!(dst; x; x.ceil()),
-            UnaryOp::Round => map!(dst; x; x.round()),
-            UnaryOp::Trunc => map!(dst; x; x.trunc()),
-            _ => map!(dst; x; x.bit_not()),
+            UnaryOp::Neg => map1!(dst, |x| x.neg()),
+            UnaryOp::Abs => map1!(dst, |x| x.abs()),
+            UnaryOp::Sign => map1!(dst, |x| x.sign()),
+            UnaryOp::Relu => map1!(dst, |x| x.relu()),
+            UnaryOp::Floor => map1!(dst, |x| x.floor()),
+            UnaryOp::Ceil => map1!(dst, |x| x.ceil()),
+            UnaryOp::Round => map1!(dst, |x| x.round()),
+            UnaryOp::Trunc => map1!(dst, |x| x.trunc()),
+            _ => map1!(dst, |x| x.bit_not()),
         }
     }
 }
@@ -65,27 +65,27 @@ vectorised! {
 vectorised! {
     pub fn unary_float<T: Float>(op: UnaryOp, x: &[T], dst: &mut [T]) {
         match op {
-            UnaryOp::Sqrt => map!(dst; x; x.sqrt()),
-            UnaryOp::Rsqrt => map!(dst; x; x.rsqrt()),
-            UnaryOp::Recip => map!(dst; x; x.recip()),
-            UnaryOp::Exp => map!(dst; x; x.exp()),
-            UnaryOp::Exp2 => map!(dst; x; x.exp2()),
-            UnaryOp::Expm1 => map!(dst; x; x.expm1()),
-            UnaryOp::Log => map!(dst; x; x.log()),
-            UnaryOp::Log2 => map!(dst; x; x.log2()),
-            UnaryOp::Log10 => map!(dst; x; x.log10()),
-            UnaryOp::Log1p => map!(dst; x; x.log1p()),
-            UnaryOp::Sin => map!(dst; x; x.sin()),
-            UnaryOp::Cos => map!(dst; x; x.cos()),
-            UnaryOp::Tan => map!(dst; x; x.tan()),
-            UnaryOp::Asin => map!(dst; x; x.asin()),
-            UnaryOp::Acos => map!(dst; x; x.acos()),
-            UnaryOp::Atan => map!(dst; x; x.atan()),
-            UnaryOp::Sinh => map!(dst; x; x.sinh()),
-            UnaryOp::Cosh => map!(dst; x; x.cosh()),
-            UnaryOp::Tanh => map!(dst; x; x.tanh()),
-            UnaryOp::Erf => map!(dst; x; x.erf()),
-            UnaryOp::Sigmoid => map!(dst; x; x.sigmoid()),
+            UnaryOp::Sqrt => map1!(dst, |x| x.sqrt()),
+            UnaryOp::Rsqrt => map1!(dst, |x| x.rsqrt()),
+            UnaryOp::Recip => map1!(dst, |x| x.recip()),
+            UnaryOp::Exp => map1!(dst, |x| x.exp()),
+            UnaryOp::Exp2 => map1!(dst, |x| x.exp2()),
+            UnaryOp::Expm1 => map1!(dst, |x| x.expm1()),
+            UnaryOp::Log => map1!(dst, |x| x.log()),
+            UnaryOp::Log2 => map1!(dst, |x| x.log2()),
+            UnaryOp::Log10 => map1!(dst, |x| x.log10()),
+            UnaryOp::Log1p => map1!(dst, |x| x.log1p()),
+            UnaryOp::Sin => map1!(dst, |x| x.sin()),
+            UnaryOp::Cos => map1!(dst, |x| x.cos()),
+            UnaryOp::Tan => map1!(dst, |x| x.tan()),
+            UnaryOp::Asin => map1!(dst, |x| x.asin()),
+            UnaryOp::Acos => map1!(dst, |x| x.acos()),
+            UnaryOp::Atan => map1!(dst, |x| x.atan()),
+            UnaryOp::Sinh => map1!(dst, |x| x.sinh()),
+            UnaryOp::Cosh => map1!(dst, |x| x.cosh()),
+            UnaryOp::Tanh => map1!(dst, |x| x.tanh()),
+            UnaryOp::Erf => map1!(dst, |x| x.erf()),
+            UnaryOp::Sigmoid => map1!(dst, |x| x.sigmoid()),
             other => unary_num(other, x, dst),
         }
     }
@@ -94,38 +94,47 @@ vectorised! {
 vectorised! {
     pub fn predicate_float<T: Float>(op: UnaryOp, x: &[T], dst: &mut [Truth]) {
         match op {
-            UnaryOp::IsNan => map!(dst; x; x.is_nan().into()),
-            UnaryOp::IsInf => map!(dst; x; x.is_inf().into()),
-            UnaryOp::IsFinite => map!(dst; x; x.is_finite().into()),
-            _ => map!(dst; x; (x == T::ZERO).into()),
+            UnaryOp::IsNan => map1!(dst, |x| x.is_nan().into()),
+            UnaryOp::IsInf => map1!(dst, |x| x.is_inf().into()),
+            UnaryOp::IsFinite => map1!(dst, |x| x.is_finite().into()),
+            _ => map1!(dst, |x| (x == T::ZERO).into()),
         }
     }
 }
 
 vectorised! {
     pub fn is_zero<T: Num>(x: &[T], dst: &mut [Truth]) {
-        map!(dst; x; (x == T::ZERO).into())
+        map1!(dst, |x| (x == T::ZERO).into())
     }
 }
 
 vectorised! {
     pub fn binary_num<T: Num>(op: BinaryOp, a: &[T], b: &[T], dst: &mut [T]) {
         match op {
-            BinaryOp::Add => map!(dst; a, b; a.add(b)),
-            BinaryOp::Sub => map!(dst; a, b; a.sub(b)),
-            BinaryOp::Mul => map!(dst; a, b; a.mul(b)),
-            BinaryOp::Div => map!(dst; a, b; a.div(b)),
-            BinaryOp::Rem => map!(dst; a, b; a.rem(b)),
-            BinaryOp::FloorDiv => map!(dst; a, b; a.floor_div(b)),
-            BinaryOp::Max => map!(dst; a, b; Num::max(a, b)),
-            BinaryOp::Min => map!(dst; a, b; Num::min(a, b)),
-            BinaryOp::Pow => map!(dst; a, b; a.pow(b)),
-            BinaryOp::Atan2 => map!(dst; a, b; a.atan2(b)),
-            BinaryOp::And => map!(dst; a, b; a.and(b)),
-            BinaryOp::Or => map!(dst; a, b; a.or(b)),
-            BinaryOp::Xor => map!(dst; a, b; a.xor(b)),
-            BinaryOp::Shl => map!(dst; a, b; a.shl(b)),
-            _ => map!(dst; a, b; a.shr(b)),
+            // One instruction where `b` is a number: if `a` is NaN, the comparison is false.
+            BinaryOp::Max if matches!(b, [b] if !b.is_nan()) => {
+                let b = b[0];
+                map1!(dst, |a| if a < b { b } else { a })
+            }
+            BinaryOp::Min if matches!(b, [b] if !b.is_nan()) => {
+                let b = b[0];
+                map1!(dst, |a| if a > b { b } else { a })
+            }
+            BinaryOp::Add => map2!(dst, |a, b| a.add(b)),
+            BinaryOp::Sub => map2!(dst, |a, b| a.sub(b)),
+            BinaryOp::Mul => map2!(dst, |a, b| a.mul(b)),
+            BinaryOp::Div => map2!(dst, |a, b| a.div(b)),
+            BinaryOp::Rem => map2!(dst, |a, b| a.rem(b)),
+            BinaryOp::FloorDiv => map2!(dst, |a, b| a.floor_div(b)),
+            BinaryOp::Max => map2!(dst, |a, b| Num::max(a, b)),
+            BinaryOp::Min => map2!(dst, |a, b| Num::min(a, b)),
+            BinaryOp::Pow => map2!(dst, |a, b| a.pow(b)),
+            BinaryOp::Atan2 => map2!(dst, |a, b| a.atan2(b)),
+            BinaryOp::And => map2!(dst, |a, b| a.and(b)),
+            BinaryOp::Or => map2!(dst, |a, b| a.or(b)),
+            BinaryOp::Xor => map2!(dst, |a, b| a.xor(b)),
+            BinaryOp::Shl => map2!(dst, |a, b| a.shl(b)),
+            _ => map2!(dst, |a, b| a.shr(b)),
         }
     }
 }
@@ -133,25 +142,39 @@ vectorised! {
 vectorised! {
     pub fn compare<T: Num>(op: BinaryOp, a: &[T], b: &[T], dst: &mut [Truth]) {
         match op {
-            BinaryOp::Eq => map!(dst; a, b; (a == b).into()),
-            BinaryOp::Ne => map!(dst; a, b; (a != b).into()),
-            BinaryOp::Lt => map!(dst; a, b; (a < b).into()),
-            BinaryOp::Le => map!(dst; a, b; (a <= b).into()),
-            BinaryOp::Gt => map!(dst; a, b; (a > b).into()),
-            _ => map!(dst; a, b; (a >= b).into()),
+            BinaryOp::Eq => map2!(dst, |a, b| (a == b).into()),
+            BinaryOp::Ne => map2!(dst, |a, b| (a != b).into()),
+            BinaryOp::Lt => map2!(dst, |a, b| (a < b).into()),
+            BinaryOp::Le => map2!(dst, |a, b| (a <= b).into()),
+            BinaryOp::Gt => map2!(dst, |a, b| (a > b).into()),
+            _ => map2!(dst, |a, b| (a >= b).into()),
         }
     }
 }
 
 vectorised! {
     pub fn choose<T: Pod>(c: &[Truth], a: &[T], b: &[T], dst: &mut [T]) {
-        map!(dst; c, a, b; if c.0 != 0 { a } else { b })
+        if let &[c] = c {
+            let x = if c.0 != 0 { a } else { b };
+            match x {
+                &[x] => dst.fill(x),
+                x => dst.copy_from_slice(x),
+            }
+        } else if let &[b] = b {
+            map2!(dst, |c, a| if c.0 != 0 { a } else { b })
+        } else if let &[a] = a {
+            map2!(dst, |c, b| if c.0 != 0 { a } else { b })
+        } else {
+            for (((out, c), &a), &b) in dst.iter_mut().zip(c).zip(a).zip(b) {
+                *out = if c.0 != 0 { a } else { b };
+            }
+        }
     }
 }
 
 vectorised! {
     pub fn convert<A: Convert<B>, B: Num>(x: &[A], dst: &mut [B]) {
-        map!(dst; x; x.convert())
+        map1!(dst, |x| x.convert())
     }
 }
 

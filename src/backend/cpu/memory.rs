@@ -1,24 +1,37 @@
-//! The CPU's memory: words behind a lock, and how a step holds what it reads and writes.
+//! The CPU's memory: cache lines behind a lock, and how a step holds what it reads and writes.
 
 use super::broken;
 use crate::device::{Block, BlockSource, MemoryManager, Storage};
 use crate::error::{Error, Result};
+use bytemuck::{Pod, Zeroable};
 use smallvec::SmallVec;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// A block's memory. Words, so that elements of any type lie aligned.
+/// As much memory as a cache line: what starts on one is read and written by whole vectors, without straddling two.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Line([u64; 8]);
+
+impl Line {
+    /// All zeros.
+    pub const ZERO: Line = Line([0; 8]);
+    /// Bytes of one.
+    pub const BYTES: usize = size_of::<Line>();
+}
+
+/// A block's memory.
 #[derive(Debug)]
-pub struct Memory(RwLock<Vec<u64>>);
+pub struct Memory(RwLock<Vec<Line>>);
 
 impl Memory {
     /// Holds it for reading.
-    pub fn read(&self) -> RwLockReadGuard<'_, Vec<u64>> {
+    pub fn read(&self) -> RwLockReadGuard<'_, Vec<Line>> {
         // A panic elsewhere leaves elements of some value; what they mean is for the plan to know.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Holds it for writing.
-    pub fn write(&self) -> RwLockWriteGuard<'_, Vec<u64>> {
+    pub fn write(&self) -> RwLockWriteGuard<'_, Vec<Line>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -27,16 +40,16 @@ struct Heap;
 
 impl BlockSource for Heap {
     fn allocate(&self, bytes: usize) -> Result<Block> {
-        let count = bytes.div_ceil(8);
-        let mut words: Vec<u64> = Vec::new();
-        words.try_reserve_exact(count).map_err(|e| Error::OutOfMemory {
+        let count = bytes.div_ceil(Line::BYTES);
+        let mut lines: Vec<Line> = Vec::new();
+        lines.try_reserve_exact(count).map_err(|e| Error::OutOfMemory {
             device: "cpu".into(),
             requested: bytes as u64,
             reserved: 0,
             detail: e.to_string(),
         })?;
-        words.resize(count, 0);
-        Ok(Block { bytes, memory: Box::new(Memory(RwLock::new(words))) })
+        lines.resize(count, Line::ZERO);
+        Ok(Block { bytes, memory: Box::new(Memory(RwLock::new(lines))) })
     }
 }
 
@@ -110,8 +123,8 @@ impl Uses {
 }
 
 enum Guard<'s> {
-    Read(RwLockReadGuard<'s, Vec<u64>>),
-    Write(RwLockWriteGuard<'s, Vec<u64>>),
+    Read(RwLockReadGuard<'s, Vec<Line>>),
+    Write(RwLockWriteGuard<'s, Vec<Line>>),
 }
 
 /// A step's slots while it runs.
@@ -137,12 +150,12 @@ impl Held<'_> {
     /// The bytes of all slots.
     pub fn views(&mut self) -> Views<'_> {
         let views = self.guards.iter_mut().map(|(_, bytes, guard)| match guard {
-            Guard::Read(words) => {
-                let all: &[u8] = bytemuck::cast_slice(words);
+            Guard::Read(lines) => {
+                let all: &[u8] = bytemuck::cast_slice(lines);
                 View::Read(&all[..all.len().min(*bytes)])
             }
-            Guard::Write(words) => {
-                let all: &mut [u8] = bytemuck::cast_slice_mut(words);
+            Guard::Write(lines) => {
+                let all: &mut [u8] = bytemuck::cast_slice_mut(lines);
                 let bytes = all.len().min(*bytes);
                 View::Write(&mut all[..bytes])
             }

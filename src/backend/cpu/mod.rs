@@ -87,8 +87,8 @@ impl Backend for CpuBackend {
     }
 
     fn write(&self, storage: &Storage, dtype: DType, bytes: &[u8]) -> Result<()> {
-        let mut words = memory::of(storage)?.write();
-        let dst: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+        let mut lines = memory::of(storage)?.write();
+        let dst: &mut [u8] = bytemuck::cast_slice_mut(&mut lines);
         let dst = dst.get_mut(..bytes.len()).filter(|_| bytes.len() <= storage.bytes());
         let dst = dst.ok_or_else(|| broken("a write of more bytes than the storage has"))?;
         match dtype {
@@ -99,8 +99,8 @@ impl Backend for CpuBackend {
     }
 
     fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
-        let words = memory::of(storage)?.read();
-        let src: &[u8] = bytemuck::cast_slice(&words);
+        let lines = memory::of(storage)?.read();
+        let src: &[u8] = bytemuck::cast_slice(&lines);
         let range = || {
             let from = start.checked_mul(dtype.bytes())?;
             let to = from.checked_add(count.checked_mul(dtype.bytes())?)?;

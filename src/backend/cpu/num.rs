@@ -64,7 +64,7 @@ pub trait Num: Pod + PartialOrd + Send + Sync + Default {
     }
     #[inline(always)]
     fn relu(self) -> Self {
-        if self > Self::ZERO || self.is_nan() { self } else { Self::ZERO }
+        if self < Self::ZERO { Self::ZERO } else { self }
     }
 }
 

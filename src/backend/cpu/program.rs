@@ -334,7 +334,7 @@ impl Program {
         let rows = match (worthwhile, self.outer_blocks) {
             (false, _) => outer,
             // Short blocks waste time on every point of `inner`, long ones leave threads without work.
-            (true, true) => (TASK / inner.max(1)).clamp(256, TASK).next_multiple_of(64),
+            (true, true) => (TASK / inner.max(1)).max((outer / 8).clamp(256, BLOCK)).next_multiple_of(64),
             (true, false) => TASK / inner.max(1),
         };
         let rows = if self.split { 1 } else { rows.max(outer / 1024).max(1) };

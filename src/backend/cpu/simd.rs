@@ -13,9 +13,6 @@ pub fn wide() -> bool {
     }
 }
 
-/// Elements per strip: what a kernel's innermost loop runs over, its length known to the compiler.
-pub const STRIP: usize = 64;
-
 /// Defines a function whose body is compiled for AVX2 as well, and chosen by [`wide`] at each call.
 macro_rules! vectorised {
     ($(#[$meta:meta])* pub fn $name:ident$(<$($g:ident: $bound:path),*>)?($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
@@ -40,52 +37,30 @@ macro_rules! vectorised {
     };
 }
 
-/// The strip at `lo` of a source that is either as long as the block or a single element that stands for all.
-/// `tail` backs the last, partial strip.
-#[inline(always)]
-pub fn strip<'a, T: Copy>(
-    src: &'a [T],
-    splat: &'a [T; STRIP],
-    tail: &'a mut [T; STRIP],
-    lo: usize,
-    count: usize,
-) -> &'a [T; STRIP] {
-    if src.len() == 1 {
-        splat
-    } else if let Some(whole) = src[lo..].first_chunk::<STRIP>() {
-        whole
-    } else {
-        tail[..count].copy_from_slice(&src[lo..lo + count]);
-        tail
-    }
-}
-
-/// `dst[i] = expression of src[i]…` over blocks. Written out in the caller, strip by strip, so that the compiler
-/// sees a loop of fixed length whatever the operands' lengths are.
-macro_rules! map {
-    ($dst:ident; $($src:ident),+; $value:expr) => {{
-        let total = $dst.len();
-        $(let mut $src = ($src, [$src[0]; STRIP], [$src[0]; STRIP]);)+
-        let mut spare = [bytemuck::Zeroable::zeroed(); STRIP];
-        let mut lo = 0;
-        while lo < total {
-            let count = (total - lo).min(STRIP);
-            $(let $src = strip($src.0, &$src.1, &mut $src.2, lo, count);)+
-            let whole = count == STRIP;
-            let out: &mut [_; STRIP] = match $dst[lo..].first_chunk_mut::<STRIP>() {
-                Some(strip) => strip,
-                None => &mut spare,
-            };
-            for i in 0..STRIP {
-                $(let $src = $src[i];)+
-                out[i] = $value;
-            }
-            if !whole {
-                $dst[lo..lo + count].copy_from_slice(&spare[..count]);
-            }
-            lo += STRIP;
+/// `dst[i] = value of x[i]`, as a loop that the compiler sees whole.
+macro_rules! map1 {
+    ($dst:ident, |$x:ident| $value:expr) => {
+        for (out, &$x) in $dst.iter_mut().zip($x) {
+            *out = $value;
         }
-    }};
+    };
 }
 
-pub(super) use {map, vectorised};
+/// `dst[i] = value of a[i] and b[i]`, either of which may be one element that stands for all.
+macro_rules! map2 {
+    ($dst:ident, |$a:ident, $b:ident| $value:expr) => {
+        if $b.len() == 1 {
+            let $b = $b[0];
+            map1!($dst, |$a| $value)
+        } else if $a.len() == 1 {
+            let $a = $a[0];
+            map1!($dst, |$b| $value)
+        } else {
+            for ((out, &$a), &$b) in $dst.iter_mut().zip($a).zip($b) {
+                *out = $value;
+            }
+        }
+    };
+}
+
+pub(super) use {map1, map2, vectorised};
