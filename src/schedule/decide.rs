@@ -63,9 +63,11 @@ impl Decisions {
         }
     }
 
-    /// Values that turned out not to fit into the kernels that use them.
-    pub fn force(&mut self, values: Vec<(usize, usize)>) {
+    /// Values that turned out not to fit into the kernels that use them. False if all of them were known already.
+    pub fn force(&mut self, values: &[(usize, usize)]) -> bool {
+        let before = self.forced.len();
         self.forced.extend(values);
+        self.forced.len() > before
     }
 
     pub fn is_stored(&self, n: usize, out: usize) -> bool {

@@ -13,7 +13,7 @@ mod slots;
 pub use pending::{flush_limit, register};
 
 use crate::device::{Device, Executable, Storage};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{GradMode, Node, Realized};
 use crate::plan::{Output, Plan, PlanCache, Slot};
 use collect::Graph;
@@ -60,7 +60,7 @@ fn run(device: &Device, plans: &mut PlanCache, graph: &Graph, history: History) 
             for node in &graph.nodes {
                 node.outs.iter().try_for_each(|m| device.check_dtype(m.dtype))?;
             }
-            let plan = Arc::new(plan(graph, device));
+            let plan = Arc::new(plan(graph, device)?);
             debug::plan(device, &plan);
             let executable: Arc<dyn Executable> = device.backend().compile(plan)?.into();
             debug::kernels(&*executable);
@@ -87,19 +87,23 @@ fn run(device: &Device, plans: &mut PlanCache, graph: &Graph, history: History) 
 }
 
 /// Collected graph to plan.
-fn plan(graph: &Graph, device: &Device) -> Plan {
+fn plan(graph: &Graph, device: &Device) -> Result<Plan> {
     let caps = device.caps();
     let mut decisions = decide::Decisions::new(graph);
     let kernels = loop {
         decisions.decide(graph);
         match build::kernels(graph, &decisions, caps) {
             Ok(kernels) => break kernels,
-            Err(forced) => decisions.force(forced),
+            Err(forced) if decisions.force(&forced) => {}
+            Err(forced) => {
+                let node = &graph.nodes[forced[0].0];
+                return Err(Error::op(node.op.name(), node.at, "cannot be scheduled; this is a fault of the scheduler"));
+            }
         }
     };
     let kernels = merge::merge(graph, &decisions, kernels, caps);
     let (kernels, donations) = order::order(graph, &decisions, kernels);
-    slots::assign(graph, &decisions, kernels, &donations, caps)
+    Ok(slots::assign(graph, &decisions, kernels, &donations, caps))
 }
 
 fn take_slots(device: &Device, plan: &Plan, graph: &Graph) -> Result<Vec<Arc<Storage>>> {
