@@ -41,6 +41,13 @@ pub enum Work {
 }
 
 impl Kernel {
+    /// The making of a value without elements. Nothing is pulled through such values, so that what is computed of them
+    /// (a sum is 0, a padding all fill) is decided in one place, when a value with elements is made from them.
+    fn nothing(n: usize, out: usize) -> Kernel {
+        let body = Loop { outer: Dims::from_elem(0, 1), ..Loop::default() };
+        Kernel { work: Work::Loop(body), makes: vec![(n, out)] }
+    }
+
     /// The fused loop, if there is one.
     pub fn body(&self) -> Option<&Loop> {
         match &self.work {
@@ -122,6 +129,10 @@ pub fn kernels(graph: &Graph, decisions: &Decisions, caps: &Caps) -> Result<Vec<
             continue;
         }
         for out in (0..graph.nodes[n].outs.len()).filter(|&out| decisions.is_stored(n, out)) {
+            if graph.nodes[n].outs[out].shape.numel() == 0 {
+                kernels.push(Kernel::nothing(n, out));
+                continue;
+            }
             match context.kernel(n, out, caps) {
                 Ok(kernel) => kernels.push(kernel),
                 Err(value) => forced.push(value),

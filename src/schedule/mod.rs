@@ -97,7 +97,11 @@ fn plan(graph: &Graph, device: &Device) -> Result<Plan> {
             Err(forced) if decisions.force(&forced) => {}
             Err(forced) => {
                 let node = &graph.nodes[forced[0].0];
-                return Err(Error::op(node.op.name(), node.at, "cannot be scheduled; this is a fault of the scheduler"));
+                return Err(Error::op(
+                    node.op.name(),
+                    node.at,
+                    "cannot be scheduled; this is a fault of the scheduler",
+                ));
             }
         }
     };

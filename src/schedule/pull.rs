@@ -7,7 +7,8 @@
 use super::build::{Context, Kernel, Work, few_long_rows, set_levels};
 use super::collect::Ref;
 use super::decide::is_anchor;
-use crate::graph::{Op, view};
+use crate::dtype::DType;
+use crate::graph::{Op, ReduceOp, view};
 use crate::plan::{Affine, Instr, InstrKind, Level, Loop, Operand, Reg, Store};
 use crate::shape::{Dims, Layout};
 use rustc_hash::FxHashMap;
@@ -108,7 +109,7 @@ impl<'a> Pull<'a> {
         self.compute(self.root.0, self.root.1, at)
     }
 
-    fn emit(&mut self, kind: InstrKind, dtype: crate::dtype::DType) -> Reg {
+    fn emit(&mut self, kind: InstrKind, dtype: DType) -> Reg {
         // Levels are filled in at the end, when it is known which axes are inner.
         let instr = Instr { kind, dtype, level: Level::Uniform };
         if let Some(&reg) = self.known.get(&instr) {
@@ -209,6 +210,7 @@ impl<'a> Pull<'a> {
                 };
                 self.value(edges[0], At { index, guard: at.guard })
             }
+            Op::Pad { .. } if size(0).numel() == 0 => self.value(edges[1], At { index: Dims::new(), guard: None }),
             Op::Pad { lo, .. } => {
                 let shape = size(0).clone();
                 let mut inside = at.clone();
@@ -260,6 +262,9 @@ impl<'a> Pull<'a> {
                 };
                 Ok(self.emit(kind, dtype))
             }
+            Op::Reduce { op, .. } if size(0).numel() == 0 => {
+                Ok(self.constant(matches!(op, ReduceOp::Prod) as i64, dtype))
+            }
             Op::Reduce { op, axes } => {
                 let src = self.folded(n, axes, at)?;
                 Ok(self.emit(InstrKind::Reduce { op: *op, src }, dtype))
@@ -277,6 +282,13 @@ impl<'a> Pull<'a> {
         }
     }
 
+    /// A number that is part of the plan.
+    fn constant(&mut self, value: i64, dtype: DType) -> Reg {
+        let at = Affine { offset: value, strides: Dims::new() };
+        let src = self.emit(InstrKind::Iota { at }, DType::I32);
+        if dtype == DType::I32 { src } else { self.emit(InstrKind::Cast { src }, dtype) }
+    }
+
     fn force(&self, r: Ref) -> Stop {
         match r {
             Ref::Node(n, out) => Stop::Force(n, out),
@@ -285,7 +297,7 @@ impl<'a> Pull<'a> {
     }
 
     fn bounds(&mut self, at: Affine, size: usize, and: Option<Reg>) -> Reg {
-        self.emit(InstrKind::InBounds { at, size, and }, crate::dtype::DType::Bool)
+        self.emit(InstrKind::InBounds { at, size, and }, DType::Bool)
     }
 
     /// The operand of a fold, and with it the kernel's inner axes.
@@ -415,12 +427,6 @@ impl<'a> Pull<'a> {
     /// Where the point lies in the source of a reshape; `Err(Some)` asks for a finer domain, `Err(None)` gives up.
     fn reshape(&self, index: &[Affine], to: &[usize], from: &[usize]) -> Result<Dims<Affine>, Option<(usize, usize)>> {
         let mut result: Dims<Affine> = from.iter().map(|_| zero()).collect();
-        // Where the value is empty, so is its source: let it move along with the axis that has no points, so that no
-        // kernel takes it for a constant and reads it.
-        if let (Some(j), Some(i)) = (to.iter().position(|&d| d == 0), from.iter().position(|&d| d == 0)) {
-            result[i] = index[j].clone();
-            return Ok(result);
-        }
         // `to` is the shape that `index` is for, `from` the shape below.
         for (src, dst) in view::groups(from, to) {
             let real: Dims<usize> = src.clone().filter(|&i| from[i] != 1).collect();
