@@ -196,11 +196,25 @@ pub fn gemm<T: Num>(
     // operands lies within borrowed data, which cannot overlap the exclusively borrowed `dst`.
     unsafe {
         gemm::gemm(
-            m, n, k,
-            dst.as_mut_ptr(), 1, n as isize, add,
-            pa, a.column as isize, a.row as isize,
-            pb, b.column as isize, b.row as isize,
-            T::ONE, T::ONE, false, false, false, parallelism,
+            m,
+            n,
+            k,
+            dst.as_mut_ptr(),
+            1,
+            n as isize,
+            add,
+            pa,
+            a.column as isize,
+            a.row as isize,
+            pb,
+            b.column as isize,
+            b.row as isize,
+            T::ONE,
+            T::ONE,
+            false,
+            false,
+            false,
+            parallelism,
         );
     }
     Ok(())

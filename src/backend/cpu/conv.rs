@@ -62,7 +62,8 @@ struct Images<'d, T> {
 impl<'d, T> Images<'d, T> {
     fn new(s: &ConvSizes, (data, layout): (&'d [T], &Layout)) -> Result<Images<'d, T>> {
         let sizes = [s.n, s.c, s.h, s.w];
-        let strides: [i64; 4] = layout.strides[..].try_into().map_err(|_| broken("an image operand without four axes"))?;
+        let strides: [i64; 4] =
+            layout.strides[..].try_into().map_err(|_| broken("an image operand without four axes"))?;
         let count: usize = sizes.iter().product();
         if count > 0 {
             let (lo, hi) = hull(&sizes, &strides, 0..count);
@@ -169,7 +170,8 @@ fn for_images<T: Num>(
         let mut scratch = Vec::new();
         return dst.chunks_mut(len).enumerate().try_for_each(|(i, dst)| each(&mut scratch, i, dst));
     }
-    let results = dst.par_chunks_mut(len).enumerate().map_init(Vec::new, |scratch, (i, dst)| each(scratch, i, dst).err());
+    let results =
+        dst.par_chunks_mut(len).enumerate().map_init(Vec::new, |scratch, (i, dst)| each(scratch, i, dst).err());
     results.find_map_first(|e| e).map_or(Ok(()), Err)
 }
 

@@ -1,9 +1,11 @@
 //! The interpreter: one task's blocks, register by register.
 
+#[cfg(target_arch = "x86_64")]
+use super::chain::{self, Link};
 use super::memory::Line;
 use super::program::{BLOCK, Code, Entry, Program, Source, Task};
 use super::walk::{Map, Place, Run, advance, unravel};
-use super::{broken, fold, maps, random};
+use super::{broken, fold, maps, random, simd};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::plan::{Origin, Reg};
@@ -14,6 +16,9 @@ use smallvec::SmallVec;
 use std::cell::Cell as StdCell;
 use std::mem::take;
 use std::ops::Range;
+
+/// Elements in a row from which on writing past the caches pays.
+const STREAM: usize = 256;
 
 /// A loop, what it reads and its parameters: what all tasks share.
 pub struct Job<'a> {
@@ -89,6 +94,8 @@ pub struct Frame<'a> {
 
 impl Drop for Frame<'_> {
     fn drop(&mut self) {
+        // The threads that go on from here see what the task has streamed.
+        simd::fence();
         SCRATCH.set(take(&mut self.scratch));
     }
 }
@@ -279,7 +286,14 @@ impl<'a> Frame<'a> {
         let [mut words, mut at] = take(&mut self.scratch.lanes[f]);
         let src = whole(self.bytes(fold.src), fold.of, len, &mut spare);
         match fold.find {
-            true => fold::find_lanes(fold.op, fold.of, src, position, cast_slice_mut(&mut words), &mut cast_slice_mut(&mut at)[..len]),
+            true => fold::find_lanes(
+                fold.op,
+                fold.of,
+                src,
+                position,
+                cast_slice_mut(&mut words),
+                &mut cast_slice_mut(&mut at)[..len],
+            ),
             false => fold::fold_lanes(fold.op, fold.of, src, cast_slice_mut(&mut words), len),
         }
         self.scratch.lanes[f] = [words, at];
@@ -292,14 +306,69 @@ impl<'a> Frame<'a> {
         let dst = &mut cast_slice_mut::<Line, u8>(&mut self.scratch.buffers[fold.buffer])[..bytes];
         let [words, at] = &mut self.scratch.lanes[f];
         match fold.find {
-            true => cast_slice_mut::<u8, i32>(dst).iter_mut().zip(cast_slice::<Line, u64>(at)).for_each(|(d, &i)| *d = i as i32),
+            true => cast_slice_mut::<u8, i32>(dst)
+                .iter_mut()
+                .zip(cast_slice::<Line, u64>(at))
+                .for_each(|(d, &i)| *d = i as i32),
             false => fold::finish(fold.op, fold.of, cast_slice_mut(words), len, dst),
         }
         self.set(fold.reg, fold.buffer, bytes, len == 1);
     }
 
     fn eval_all(&mut self, entries: &'a [Entry], place: &Place<'a>) -> Result<()> {
-        entries.iter().try_for_each(|e| self.eval(e, place))
+        let mut rest = entries;
+        while let [e, after @ ..] = rest {
+            if e.chain > 1 && self.chain(&rest[..e.chain], place)? {
+                rest = &rest[e.chain..];
+                continue;
+            }
+            self.eval(e, place)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Evaluates a chain at once; false when its links have to be evaluated one by one.
+    #[cfg(target_arch = "x86_64")]
+    fn chain(&mut self, entries: &[Entry], place: &Place) -> Result<bool> {
+        let (first, last) = (&entries[0], &entries[entries.len() - 1]);
+        let start = match first.code {
+            Code::Unary { src, .. } => src,
+            Code::Binary { lhs, rhs, .. } if self.values[lhs].splat => rhs,
+            Code::Binary { lhs, .. } => lhs,
+            _ => return Ok(false),
+        };
+        if self.values[start].splat || place.len < chain::TILE || !simd::wide() {
+            return Ok(false);
+        }
+        let store = last.direct.map(|k| &self.job.program.stores[k]);
+        let stream = store.is_some_and(|s| s.stream && s.map.single(place).is_some_and(|r| r.stride == 1));
+        self.compute(last, place, &[start], |f, dst| {
+            let mut from = start;
+            let mut links: SmallVec<[Link; 16]> = SmallVec::new();
+            for e in entries {
+                links.push(match e.code {
+                    Code::Unary { op, .. } => Link::Unary(op),
+                    Code::Binary { op, lhs, rhs, .. } => {
+                        let (swapped, reg) = (lhs != from, if lhs == from { rhs } else { lhs });
+                        match cast_slice(f.bytes(reg)) {
+                            &[other] => Link::Splat { op, swapped, other },
+                            other => Link::Block { op, swapped, other },
+                        }
+                    }
+                    _ => continue,
+                });
+                from = e.reg;
+            }
+            // SAFETY: `wide` has just seen the features that the function is compiled for.
+            unsafe { chain::run(&links, cast_slice(f.bytes(start)), cast_slice_mut(dst), stream) }
+        })?;
+        Ok(true)
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn chain(&mut self, _: &[Entry], _: &Place) -> Result<bool> {
+        Ok(false)
     }
 
     fn eval(&mut self, e: &'a Entry, place: &Place<'a>) -> Result<()> {
@@ -307,16 +376,14 @@ impl<'a> Frame<'a> {
             Code::Load { source, map, guard } => self.load(e, *source, map, *guard, place),
             Code::Gather { .. } => self.gather(e, place),
             Code::Param(param) => self.param(e, *param),
-            Code::Iota(map) => {
-                self.fill(e, place, map.single(place).is_some_and(|r| r.stride == 0), |dst| {
-                    let dst: &mut [i32] = cast_slice_mut(dst);
-                    map.runs(place, |r| {
-                        let part = dst.get_mut(r.at..(r.at + r.count).min(dst.len()))?;
-                        (0i64..).zip(part).for_each(|(j, d)| *d = r.first.wrapping_add(j.wrapping_mul(r.stride)) as i32);
-                        Some(())
-                    })
+            Code::Iota(map) => self.fill(e, place, map.single(place).is_some_and(|r| r.stride == 0), |dst| {
+                let dst: &mut [i32] = cast_slice_mut(dst);
+                map.runs(place, |r| {
+                    let part = dst.get_mut(r.at..(r.at + r.count).min(dst.len()))?;
+                    (0i64..).zip(part).for_each(|(j, d)| *d = r.first.wrapping_add(j.wrapping_mul(r.stride)) as i32);
+                    Some(())
                 })
-            }
+            }),
             Code::InBounds { map, size, and } => self.in_bounds(e, map, *size as i64, *and, place),
             Code::Random { distribution, map, params } => self.random(e, *distribution, map, params, place),
             &Code::Unary { op, of, src } => {
@@ -339,13 +406,7 @@ impl<'a> Frame<'a> {
 
     /// Applies a kernel to registers; to single elements when all of them are.
     #[inline]
-    fn compute(
-        &mut self,
-        e: &Entry,
-        place: &Place,
-        regs: &[Reg],
-        kernel: impl FnOnce(&Self, &mut [u8]),
-    ) -> Result<()> {
+    fn compute(&mut self, e: &Entry, place: &Place, regs: &[Reg], kernel: impl FnOnce(&Self, &mut [u8])) -> Result<()> {
         let splat = regs.iter().all(|&r| self.values[r].splat);
         let bytes = if splat { 1 } else { place.len } * e.dtype.bytes();
         if let Some(k) = e.direct
@@ -490,7 +551,8 @@ impl<'a> Frame<'a> {
         let mut buffer = take(&mut self.scratch.buffers[e.buffer]);
         let same = map.single(place).map(|r| (r.count, r.within(size))).filter(|(n, w)| w.is_empty() || w.len() == *n);
         let and = self.guard(and);
-        let splat = place.len == 1 || same.as_ref().is_some_and(|(_, w)| w.is_empty() || and.is_none_or(|a| a.len() == 1));
+        let splat =
+            place.len == 1 || same.as_ref().is_some_and(|(_, w)| w.is_empty() || and.is_none_or(|a| a.len() == 1));
         let dst = &mut cast_slice_mut::<Line, u8>(&mut buffer)[..if splat { 1 } else { place.len }];
         let done = map.runs(place, |r| {
             let r = Run { count: r.count.min(dst.len()), ..r };
@@ -544,7 +606,7 @@ impl<'a> Frame<'a> {
         let src = self.bytes(store.value);
         let done = with_width!(store.bytes, T => {
             let (src, dst) = (cast_slice::<u8, T>(src), elements_mut::<T>(bytes));
-            store.map.runs(place, |r| write(src, Run { first: r.first.wrapping_sub(first), ..r }, dst))
+            store.map.runs(place, |r| write(src, Run { first: r.first.wrapping_sub(first), ..r }, dst, store.stream))
         });
         self.targets[k] = Target { bytes, first };
         done.ok_or_else(outside)
@@ -608,14 +670,16 @@ fn copy<T: Pod>(src: &[T], run: Run, dst: &mut [T]) -> Option<()> {
     match run.stride {
         0 => dst.fill(src[run.first as usize]),
         1 => dst.copy_from_slice(&src[run.first as usize..][..dst.len()]),
-        s if s > 0 => dst.iter_mut().zip(src[run.first as usize..].iter().step_by(s as usize)).for_each(|(d, s)| *d = *s),
+        s if s > 0 => {
+            dst.iter_mut().zip(src[run.first as usize..].iter().step_by(s as usize)).for_each(|(d, s)| *d = *s)
+        }
         s => (0..).zip(dst).for_each(|(j, d)| *d = src[(run.first + j * s) as usize]),
     }
     Some(())
 }
 
-/// Copies a block's part to a run. `None` when that would leave `dst`.
-fn write<T: Pod>(src: &[T], run: Run, dst: &mut [T]) -> Option<()> {
+/// Copies a block's part to a run, past the caches if `stream`. `None` when that would leave `dst`.
+fn write<T: Pod>(src: &[T], run: Run, dst: &mut [T], stream: bool) -> Option<()> {
     if !run.inside(dst.len()) {
         return None;
     }
@@ -623,7 +687,13 @@ fn write<T: Pod>(src: &[T], run: Run, dst: &mut [T]) -> Option<()> {
     match (src.len(), run.stride) {
         (1, 1) => dst[first..first + run.count].fill(src[0]),
         (1, s) => (0..run.count as i64).for_each(|j| dst[(run.first + j * s) as usize] = src[0]),
-        (_, 1) => dst[first..first + run.count].copy_from_slice(&src[run.at..run.at + run.count]),
+        (_, 1) => {
+            let (src, dst) = (&src[run.at..run.at + run.count], &mut dst[first..first + run.count]);
+            match stream && run.count >= STREAM {
+                true => simd::stream(cast_slice(src), cast_slice_mut(dst)),
+                false => dst.copy_from_slice(src),
+            }
+        }
         (_, s) => (0..).zip(&src[run.at..run.at + run.count]).for_each(|(j, v)| dst[(run.first + j * s) as usize] = *v),
     }
     Some(())

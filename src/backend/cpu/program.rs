@@ -1,6 +1,7 @@
 //! What a loop becomes before it runs: its axes collapsed, its instructions sorted into stages, its registers given
 //! buffers and its points divided among tasks. All of this is done once, when the plan is compiled.
 
+use super::chain::{can_link, continues};
 use super::walk::{Map, hull};
 use super::{broken, check};
 use crate::dtype::DType;
@@ -15,6 +16,8 @@ use std::ops::Range;
 pub const BLOCK: usize = 1024;
 /// Points per task, about.
 const TASK: usize = 1 << 16;
+/// Bytes of a slot from which on it is not expected to stay in the caches.
+const LARGE: usize = 1 << 24;
 /// Points times instructions below which threads are not worth waking.
 const SMALL: usize = 1 << 14;
 
@@ -64,6 +67,8 @@ pub struct Entry {
     pub buffer: usize,
     /// The store that is this value's only use: it may be computed in place.
     pub direct: Option<usize>,
+    /// How many entries from this one on are a chain; 0 when it begins none.
+    pub chain: usize,
 }
 
 /// An instruction, its dtypes resolved.
@@ -97,6 +102,8 @@ pub struct Put {
     pub map: Map,
     pub value: Reg,
     pub bytes: usize,
+    /// It writes so much that it had better write past the caches.
+    pub stream: bool,
 }
 
 /// A fold.
@@ -141,11 +148,11 @@ impl Program {
             Map { offset: affines.offsets[i], vector, fixed }
         };
         let stores: Vec<Put> = (l.stores.iter().enumerate())
-            .map(|(k, s)| Put {
-                slot: local(s.slot),
-                map: map(l.instrs.len() + k),
-                value: s.value,
-                bytes: l.instrs[s.value].dtype.bytes(),
+            .map(|(k, s)| {
+                let (instr, bytes) = (&l.instrs[s.value], l.instrs[s.value].dtype.bytes());
+                let points = l.outer_len() * if instr.level == Level::Inner { l.inner_len() } else { 1 };
+                let stream = points.saturating_mul(bytes) >= LARGE;
+                Put { slot: local(s.slot), map: map(l.instrs.len() + k), value: s.value, bytes, stream }
             })
             .collect();
         let mut program = Program {
@@ -165,6 +172,7 @@ impl Program {
             inner,
         };
         program.sort_into_stages(l, &live, &|reg| entry(l, reg, map(reg), local))?;
+        program.find_chains(l, &live);
         program.allocate_buffers(l);
         program.find_direct_stores(l, &live);
         program.divide(&affines, l.instrs.len(), live.iter().filter(|&&v| v).count());
@@ -220,6 +228,9 @@ impl Program {
             self.stages.push(Stage { entries, folds: first..self.folds.len(), stores });
         }
         self.outer_stores = (0..l.stores.len()).filter(|&k| !is_inner(&l.stores[k])).collect();
+        // Loads first: they cost no buffer where they are read in place, and what follows are longer chains.
+        let lists = self.before.iter_mut().chain(self.stages.iter_mut().map(|s| &mut s.entries));
+        lists.for_each(|list| list.sort_by_key(|e| !matches!(e.code, Code::Load { guard: None, .. })));
         Ok(())
     }
 
@@ -295,14 +306,27 @@ impl Program {
         self.buffers = pool.count;
     }
 
+    /// Neighbours of which each is the only user of the one before.
+    fn find_chains(&mut self, l: &Loop, live: &[bool]) {
+        let uses = uses(l, live);
+        let lists = self.before.iter_mut().chain(self.stages.iter_mut().map(|s| &mut s.entries));
+        for list in lists {
+            let mut first = 0;
+            while first < list.len() {
+                let next = |i: usize| {
+                    let (e, from) = (&list[i], list[i - 1].reg);
+                    uses[from] == 1 && can_link(&list[i - 1]) && continues(e, from)
+                };
+                let len = 1 + (first + 1..list.len()).take_while(|&i| next(i)).count();
+                list[first].chain = if len > 1 { len } else { 0 };
+                first += len;
+            }
+        }
+    }
+
     /// A computed value that is only stored may be computed where it is stored, unless that place is still to be read.
     fn find_direct_stores(&mut self, l: &Loop, live: &[bool]) {
-        let mut uses = vec![0; l.instrs.len()];
-        for (_, instr) in l.instrs.iter().enumerate().filter(|(r, _)| live[*r]) {
-            instr.kind.operands().iter().for_each(|&r| uses[r] += 1);
-        }
-        l.stores.iter().for_each(|s| uses[s.value] += 1);
-        let stores = &self.stores;
+        let (uses, stores) = (uses(l, live), &self.stores);
         let direct = |list: &mut [Entry], wanted: &[usize]| {
             for i in 0..list.len() {
                 let store = wanted.iter().copied().find(|&k| stores[k].value == list[i].reg);
@@ -310,7 +334,9 @@ impl Program {
                     let reads = |e: &Entry| matches!(e.code, Code::Load { source: Source::Store(s), .. } if s == k);
                     list[i + 1..].iter().any(reads)
                 };
-                list[i].direct = store.filter(|&k| uses[list[i].reg] == 1 && !read_later(k));
+                // Only chains can write past the caches themselves.
+                let fits = |k: usize| !stores[k].stream || ends_chain(list, i);
+                list[i].direct = store.filter(|&k| uses[list[i].reg] == 1 && fits(k) && !read_later(k));
             }
         };
         for stage in &mut self.stages {
@@ -345,7 +371,8 @@ impl Program {
                 let span = |k: usize| {
                     let i = first_store + k;
                     let (a, b) = hull(&self.outer, &affines.outer[i], outer.clone());
-                    let (c, d) = if inner.is_empty() { (0, 0) } else { hull(&self.inner, &affines.inner[i], inner.clone()) };
+                    let (c, d) =
+                        if inner.is_empty() { (0, 0) } else { hull(&self.inner, &affines.inner[i], inner.clone()) };
                     let base = affines.offsets[i].saturating_add(a).saturating_add(c);
                     (base, base.saturating_add(b.saturating_sub(a)).saturating_add(d.saturating_sub(c)))
                 };
@@ -402,10 +429,14 @@ impl Ends {
 
 fn last_uses(list: &[Entry], operands: &dyn Fn(Reg) -> Dims<Reg>) -> Ends {
     let mut ends = rustc_hash::FxHashMap::default();
+    let mut chain = 0;
     for (i, e) in list.iter().enumerate() {
+        // A chain reads all of its operands while it writes its last value.
+        chain = chain.max(i + e.chain.saturating_sub(1));
         operands(e.reg).iter().for_each(|&r| {
-            ends.insert(r, i);
+            ends.insert(r, chain);
         });
+        chain = chain.max(i + 1);
     }
     Ends(ends)
 }
@@ -420,6 +451,20 @@ fn live(l: &Loop) -> Vec<bool> {
         }
     }
     live
+}
+
+fn ends_chain(list: &[Entry], i: usize) -> bool {
+    (0..i).any(|first| list[first].chain > 0 && first + list[first].chain == i + 1)
+}
+
+/// How often each value is used, by live instructions and by stores.
+fn uses(l: &Loop, live: &[bool]) -> Vec<usize> {
+    let mut uses = vec![0; l.instrs.len()];
+    for (_, instr) in l.instrs.iter().enumerate().filter(|(r, _)| live[*r]) {
+        instr.kind.operands().iter().for_each(|&r| uses[r] += 1);
+    }
+    l.stores.iter().for_each(|s| uses[s.value] += 1);
+    uses
 }
 
 fn fold(reg: Reg, kind: &InstrKind, dtype: DType, l: &Loop) -> Result<Fold> {
@@ -457,7 +502,7 @@ fn entry(l: &Loop, reg: Reg, map: Map, local: &dyn Fn(usize) -> usize) -> Result
             return Err(broken(format!("%{reg} cannot be evaluated here: {}", instr.kind)));
         }
     };
-    Ok(Entry { reg, code, dtype: instr.dtype, buffer: 0, direct: None })
+    Ok(Entry { reg, code, dtype: instr.dtype, buffer: 0, direct: None, chain: 0 })
 }
 
 /// Drops axes of size 1, orders the kept axes as the first store does, and merges neighbours that every linear

@@ -48,7 +48,13 @@ fn run_split(job: &Job, mut targets: Targets) -> Result<()> {
             let (row, cells) = (task.outer.start, cells?);
             for f in folds.clone() {
                 match last == Some(row) {
-                    true => fold::join(program.folds[f].op, program.folds[f].of, program.folds[f].find, &mut known[row][f], &cells[f]),
+                    true => fold::join(
+                        program.folds[f].op,
+                        program.folds[f].of,
+                        program.folds[f].find,
+                        &mut known[row][f],
+                        &cells[f],
+                    ),
                     false => known[row][f] = cells[f],
                 }
             }

@@ -1,8 +1,8 @@
 //! Additions at indexed places. Each place receives its additions in the order of the sources, on any number of threads.
 
+use super::broken;
 use super::eval::{elements, elements_mut, out_of_range, pack};
 use super::maps::with_type;
-use super::broken;
 use super::num::Num;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -59,14 +59,7 @@ fn packed<'d, T: Num>(data: &'d [T], layout: &Layout, sizes: &[usize]) -> Result
     }
 }
 
-fn add<T: Num>(
-    s: &Scatter,
-    index: &[u8],
-    sizes: &[usize],
-    src: &[T],
-    out: &mut [T],
-    origins: &[Origin],
-) -> Result<()> {
+fn add<T: Num>(s: &Scatter, index: &[u8], sizes: &[usize], src: &[T], out: &mut [T], origins: &[Origin]) -> Result<()> {
     let rows = s.shape[s.axis];
     let post: usize = s.shape[s.axis + 1..].iter().product();
     // Where the axes behind stand still, one index moves a whole row (an embedding's gradient).

@@ -195,11 +195,7 @@ mod tests {
     #[test]
     fn runs_visit_every_point_once() {
         let sizes = [3, 4, 5];
-        let map = Map {
-            offset: 7,
-            vector: [100, -3, 11].into_iter().collect(),
-            fixed: [1000].into_iter().collect(),
-        };
+        let map = Map { offset: 7, vector: [100, -3, 11].into_iter().collect(), fixed: [1000].into_iter().collect() };
         for (start, len) in [(0, 60), (13, 40), (59, 1), (4, 2), (0, 5)] {
             let fixed = [2].into_iter().collect();
             let place = Place { sizes: &sizes, start: unravel(&sizes, start), fixed, len };

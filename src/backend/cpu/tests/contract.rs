@@ -124,7 +124,9 @@ fn operands_that_reach_outside_are_errors() {
 /// Every pair of an element of x and of the weight that meet, with the element of y that their product goes to.
 fn meet(s: &ConvSizes, mut each: impl FnMut(usize, usize, usize)) {
     let (spec, cg, og) = (&s.spec, s.c / s.spec.groups, s.o / s.spec.groups);
-    for (n, o, oy, ox) in (0..s.n * s.o * s.oh * s.ow).map(|i| (i / s.ow / s.oh / s.o, i / s.ow / s.oh % s.o, i / s.ow % s.oh, i % s.ow)) {
+    for (n, o, oy, ox) in
+        (0..s.n * s.o * s.oh * s.ow).map(|i| (i / s.ow / s.oh / s.o, i / s.ow / s.oh % s.o, i / s.ow % s.oh, i % s.ow))
+    {
         for (c, ky, kx) in (0..cg * s.kh * s.kw).map(|i| (i / s.kw / s.kh, i / s.kw % s.kh, i % s.kw)) {
             let y = (oy * spec.stride[0] + ky * spec.dilation[0]).wrapping_sub(spec.padding[0]);
             let x = (ox * spec.stride[1] + kx * spec.dilation[1]).wrapping_sub(spec.padding[1]);

@@ -41,8 +41,18 @@ fn naive(op: ReduceOp, row: impl Iterator<Item = f32>) -> (f64, i32) {
 #[test]
 fn folds_agree_with_plain_loops_in_both_directions() {
     let (mut along, mut across, mut split) = (0, 0, 0);
-    let shapes =
-        [[1, 1], [7, 3], [3, 1023], [1025, 2], [2000, 70], [70, 2000], [1, 200_000], [3, 150_001], [64, 10], [20, 5000]];
+    let shapes = [
+        [1, 1],
+        [7, 3],
+        [3, 1023],
+        [1025, 2],
+        [2000, 70],
+        [70, 2000],
+        [1, 200_000],
+        [3, 150_001],
+        [64, 10],
+        [20, 5000],
+    ];
     for [outer, inner] in shapes {
         let mut data: Vec<f32> = noise(outer * inner, 5).iter().map(|v| v * 0.01 + 1.0).collect();
         if inner > 2 {
@@ -56,7 +66,13 @@ fn folds_agree_with_plain_loops_in_both_directions() {
                     }
                     let b = fold(op, find, [outer, inner], strides, DType::F32);
                     let p = program(&b.0);
-                    *(if p.split { &mut split } else if p.outer_blocks { &mut across } else { &mut along }) += 1;
+                    *(if p.split {
+                        &mut split
+                    } else if p.outer_blocks {
+                        &mut across
+                    } else {
+                        &mut along
+                    }) += 1;
                     let slots = run(b.step(), &[bytes(&data), vec![0xAA; 4 * outer]], &[]).unwrap();
                     let at = |o: usize, i: usize| data[o * strides[0] as usize + i * strides[1] as usize];
                     for o in 0..outer {
@@ -93,7 +109,8 @@ fn sums_of_millions_stay_exact_to_six_digits() {
 #[test]
 fn integers_wrap_and_truths_are_any_and_all() {
     let data: Vec<u8> = (0..3000).map(|i| (i % 251) as u8).collect();
-    let slots = run(fold(ReduceOp::Sum, false, [3, 1000], [1000, 1], DType::U8).step(), &[data.clone(), vec![0; 3]], &[]);
+    let slots =
+        run(fold(ReduceOp::Sum, false, [3, 1000], [1000, 1], DType::U8).step(), &[data.clone(), vec![0; 3]], &[]);
     let want: Vec<u8> = data.chunks(1000).map(|c| c.iter().fold(0u8, |a, &x| a.wrapping_add(x))).collect();
     assert_eq!(slots.unwrap()[1], want);
 
@@ -150,7 +167,10 @@ fn softmax_in_one_loop_in_place_and_not() {
                     for (i, x) in row.iter().enumerate() {
                         let (got, want) = (y[at(r, i)] as f64, (x - top).exp() / sum);
                         // The difference of two numbers up to 20 is rounded to 2e-6 before the exponential is taken.
-                        assert!((got - want).abs() <= 5e-6 * want + 1e-30, "{rows}x{n} {strides:?} {r},{i}: {got} {want}");
+                        assert!(
+                            (got - want).abs() <= 5e-6 * want + 1e-30,
+                            "{rows}x{n} {strides:?} {r},{i}: {got} {want}"
+                        );
                     }
                 }
             }
@@ -168,7 +188,11 @@ fn the_number_of_threads_changes_no_bit() {
             let columns = fold(ReduceOp::Sum, false, [600, 1000], [1, 600], DType::F32);
             let soft = softmax(2, 300_000, [300_000, 1], 0, 2);
             let slots = |rows: usize| [bytes(&data), vec![0; 4 * rows], vec![0; 2_400_000]];
-            let results = [run(whole.step(), &slots(1), &[]), run(columns.step(), &slots(600), &[]), run(soft.step(), &slots(2), &[])];
+            let results = [
+                run(whole.step(), &slots(1), &[]),
+                run(columns.step(), &slots(600), &[]),
+                run(soft.step(), &slots(2), &[]),
+            ];
             results.map(|r| r.unwrap())
         })
     };

@@ -125,7 +125,13 @@ fn binary_float(op: BinaryOp, a: f64, b: f64) -> f64 {
         Mul => a * b,
         Div => a / b,
         Pow => a.powf(b),
-        Rem if b.is_infinite() && a.is_finite() => if (a < 0.0) == (b < 0.0) || a == 0.0 { a } else { b },
+        Rem if b.is_infinite() && a.is_finite() => {
+            if (a < 0.0) == (b < 0.0) || a == 0.0 {
+                a
+            } else {
+                b
+            }
+        }
         Rem => {
             let r = a % b;
             if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
