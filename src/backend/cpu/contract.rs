@@ -1,6 +1,7 @@
 //! Matrix products through the `gemm` crate, and what follows every contraction: its epilogue.
 
-use super::eval::{Job, Target, elements, elements_mut};
+use super::copy::{elements, elements_mut};
+use super::eval::{Job, Target};
 use super::memory::{Uses, allocate, of};
 use super::num::Num;
 use super::program::Program;
@@ -49,6 +50,10 @@ impl ContractStep {
         let len = shape.checked_numel().ok_or_else(|| broken("a contraction with too large a result"))?;
         let e = &c.epilogue;
         let ranks = e.stores.iter().map(|s| &s.at).chain(e.instrs.iter().filter_map(|i| i.kind.affine()));
+        let other = |i: &Instr| i.kind == InstrKind::Accumulator && i.dtype != c.dtype;
+        if e.instrs.iter().any(other) {
+            return Err(broken("an epilogue that takes the result for another dtype"));
+        }
         if *shape != e.outer[..] || !e.inner.is_empty() || !c.dtype.is_float() {
             return Err(broken("an epilogue that does not fit its contraction"));
         }

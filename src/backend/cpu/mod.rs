@@ -4,10 +4,13 @@
 //!   evaluates one of them; `maps`, `chain`, `fold` and `random` are its kernels, `walk` its addresses.
 //! - `contract` (matrix products), `conv` and `scatter` are the other steps.
 
+mod buffers;
 mod chain;
 mod check;
 mod contract;
 mod conv;
+mod copy;
+mod domain;
 mod eval;
 mod fold;
 mod maps;
@@ -19,6 +22,7 @@ mod random;
 mod run;
 mod scatter;
 mod simd;
+mod sources;
 mod steps;
 mod walk;
 

@@ -2,7 +2,8 @@
 //! buffers and its points divided among tasks. All of this is done once, when the plan is compiled.
 
 use super::chain::{can_link, continues};
-use super::walk::{Map, hull};
+use super::domain::{prefer_outer_blocks, simplify};
+use super::walk::Map;
 use super::{broken, check};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -14,12 +15,8 @@ use std::ops::Range;
 
 /// Elements per block: a few blocks fit the first-level cache.
 pub const BLOCK: usize = 1024;
-/// Points per task, about.
-const TASK: usize = 1 << 16;
 /// Bytes of a slot from which on it is not expected to stay in the caches.
 const LARGE: usize = 1 << 24;
-/// Points times instructions below which threads are not worth waking.
-const SMALL: usize = 1 << 14;
 
 /// A loop made ready.
 #[derive(Debug)]
@@ -128,13 +125,6 @@ pub struct Task {
     pub spans: Dims<(i64, i64)>,
 }
 
-/// All linear functions of a loop: those of instructions, then those of stores.
-struct Affines {
-    offsets: Vec<i64>,
-    outer: Vec<Dims<i64>>,
-    inner: Vec<Dims<i64>>,
-}
-
 impl Program {
     /// Prepares a checked loop. `local` gives a plan's slot its number within the step.
     pub fn new(l: &Loop, local: &dyn Fn(usize) -> usize) -> Result<Program> {
@@ -234,78 +224,6 @@ impl Program {
         Ok(())
     }
 
-    /// Linear scan: a buffer is free again after the last use of the value in it, except that what a stage uses and
-    /// did not compute itself must outlive the stage, which runs many times.
-    fn allocate_buffers(&mut self, l: &Loop) {
-        let mut pool = Pool::default();
-        for e in &mut self.uniform {
-            e.buffer = pool.take();
-        }
-        // Uses of outer values: each list before a stage and each stage counts as one moment.
-        let mut last = vec![0; l.instrs.len()];
-        let operands = |reg: Reg| l.instrs[reg].kind.operands();
-        for stage in 0..self.before.len() {
-            for e in &self.before[stage] {
-                operands(e.reg).iter().for_each(|&r| last[r] = 2 * stage);
-            }
-            if let Some(s) = self.stages.get(stage) {
-                let folded = self.folds[s.folds.clone()].iter().map(|f| f.src);
-                let stored = s.stores.iter().map(|&k| l.stores[k].value);
-                let used = s.entries.iter().flat_map(|e| operands(e.reg)).chain(folded).chain(stored);
-                used.for_each(|r| last[r] = 2 * stage + 1);
-            }
-        }
-        for &k in &self.outer_stores {
-            last[l.stores[k].value] = usize::MAX;
-        }
-        let mut held: Vec<(Reg, usize)> = Vec::new();
-        for stage in 0..self.before.len() {
-            // Within a straight list, values used for the last time here are freed at that very entry.
-            let list = &mut self.before[stage];
-            let ends = last_uses(list, &operands);
-            for (i, e) in list.iter_mut().enumerate() {
-                e.buffer = pool.take();
-                held.push((e.reg, e.buffer));
-                held.retain(|&(r, b)| {
-                    let done = last[r] <= 2 * stage && ends.get(r, i) && r != e.reg;
-                    if done {
-                        pool.give(b);
-                    }
-                    !done
-                });
-            }
-            let Some(s) = self.stages.get_mut(stage) else { continue };
-            let mut ends = last_uses(&s.entries, &operands);
-            let after = self.folds[s.folds.clone()].iter().map(|f| f.src);
-            after.chain(s.stores.iter().map(|&k| l.stores[k].value)).for_each(|r| ends.keep(r));
-            let mut inside: Vec<(Reg, usize)> = Vec::new();
-            for (i, e) in s.entries.iter_mut().enumerate() {
-                e.buffer = pool.take();
-                inside.push((e.reg, e.buffer));
-                inside.retain(|&(r, b)| {
-                    let done = ends.get(r, i) && r != e.reg;
-                    if done {
-                        pool.give(b);
-                    }
-                    !done
-                });
-            }
-            inside.into_iter().for_each(|(_, b)| pool.give(b));
-            for f in &mut self.folds[s.folds.clone()] {
-                f.buffer = pool.take();
-                held.push((f.reg, f.buffer));
-            }
-            held.retain(|&(r, b)| {
-                let done = last[r] <= 2 * stage + 1;
-                if done {
-                    pool.give(b);
-                }
-                !done
-            });
-        }
-        self.buffers = pool.count;
-    }
-
     /// Neighbours of which each is the only user of the one before.
     fn find_chains(&mut self, l: &Loop, live: &[bool]) {
         let uses = uses(l, live);
@@ -348,97 +266,6 @@ impl Program {
             direct(list, &self.outer_stores);
         }
     }
-
-    /// Divides the domain into tasks. Where the cuts lie depends on sizes alone, never on the number of threads, so
-    /// that results are the same bits everywhere.
-    fn divide(&mut self, affines: &Affines, first_store: usize, instrs: usize) {
-        let points = |sizes: &[usize]| sizes.iter().product::<usize>();
-        let (outer, inner) = (points(&self.outer), points(&self.inner));
-        let total = outer.saturating_mul(inner.max(1));
-        let worthwhile = total.saturating_mul(instrs) >= SMALL;
-        self.split = !self.outer_blocks && outer < 16 && inner >= 2 * TASK;
-        let rows = match (worthwhile, self.outer_blocks) {
-            (false, _) => outer,
-            // Short blocks waste time on every point of `inner`, long ones leave threads without work.
-            (true, true) => (TASK / inner.max(1)).max((outer / 8).clamp(256, BLOCK)).next_multiple_of(64),
-            (true, false) => TASK / inner.max(1),
-        };
-        let rows = if self.split { 1 } else { rows.max(outer / 1024).max(1) };
-        let part = if self.split { TASK } else { inner.max(1) };
-        for first in (0..outer).step_by(rows) {
-            for from in (0..inner.max(1)).step_by(part) {
-                let (outer, inner) = (first..outer.min(first + rows), from..inner.min(from + part));
-                let span = |k: usize| {
-                    let i = first_store + k;
-                    let (a, b) = hull(&self.outer, &affines.outer[i], outer.clone());
-                    let (c, d) =
-                        if inner.is_empty() { (0, 0) } else { hull(&self.inner, &affines.inner[i], inner.clone()) };
-                    let base = affines.offsets[i].saturating_add(a).saturating_add(c);
-                    (base, base.saturating_add(b.saturating_sub(a)).saturating_add(d.saturating_sub(c)))
-                };
-                let spans = (0..self.stores.len()).map(span).collect();
-                self.tasks.push(Task { outer, inner, spans });
-            }
-        }
-        // Outer values of split rows are stored, all at once, when all parts are done.
-        let late = |k: &usize| self.split && self.outer_stores.contains(k);
-        let cut: Vec<usize> = (0..self.stores.len()).filter(|k| !late(k)).collect();
-        let disjoint = |pair: &[Task]| cut.iter().all(|&k| pair[0].spans[k].1 < pair[1].spans[k].0);
-        let reads_late = |e: &Entry| matches!(&e.code, Code::Load { source: Source::Store(k), .. } if late(k));
-        self.parallel = worthwhile
-            && inner > 0
-            && self.tasks.len() > 1
-            && self.tasks.windows(2).all(disjoint)
-            && !self.uniform.iter().chain(self.before.iter().flatten()).any(reads_late);
-    }
-}
-
-/// Numbers of free buffers.
-#[derive(Default)]
-struct Pool {
-    free: Vec<usize>,
-    count: usize,
-}
-
-impl Pool {
-    fn take(&mut self) -> usize {
-        self.free.pop().unwrap_or_else(|| {
-            self.count += 1;
-            self.count - 1
-        })
-    }
-
-    fn give(&mut self, buffer: usize) {
-        self.free.push(buffer);
-    }
-}
-
-/// The entry of a list after which a value is not used any more within that list.
-struct Ends(rustc_hash::FxHashMap<Reg, usize>);
-
-impl Ends {
-    /// True when `reg` is used last at entry `i` or before (never, if it is not used).
-    fn get(&self, reg: Reg, i: usize) -> bool {
-        self.0.get(&reg).is_none_or(|&end| end <= i)
-    }
-
-    fn keep(&mut self, reg: Reg) {
-        self.0.insert(reg, usize::MAX);
-    }
-}
-
-fn last_uses(list: &[Entry], operands: &dyn Fn(Reg) -> Dims<Reg>) -> Ends {
-    let mut ends = rustc_hash::FxHashMap::default();
-    let mut chain = 0;
-    for (i, e) in list.iter().enumerate() {
-        // A chain reads all of its operands while it writes its last value.
-        chain = chain.max(i + e.chain.saturating_sub(1));
-        operands(e.reg).iter().for_each(|&r| {
-            ends.insert(r, chain);
-        });
-        chain = chain.max(i + 1);
-    }
-    Ends(ends)
 }
 
 /// Which values reach a store.
@@ -503,72 +330,4 @@ fn entry(l: &Loop, reg: Reg, map: Map, local: &dyn Fn(usize) -> usize) -> Result
         }
     };
     Ok(Entry { reg, code, dtype: instr.dtype, buffer: 0, direct: None, chain: 0 })
-}
-
-/// Drops axes of size 1, orders the kept axes as the first store does, and merges neighbours that every linear
-/// function walks as one.
-fn simplify(l: &Loop) -> (Dims<usize>, Dims<usize>, Affines) {
-    let rank = l.outer.len();
-    let of_instrs = l.instrs.iter().map(|i| i.kind.affine());
-    let all = of_instrs.chain(l.stores.iter().map(|s| Some(&s.at)));
-    let mut affines = Affines { offsets: Vec::new(), outer: Vec::new(), inner: Vec::new() };
-    for affine in all {
-        let zeros = || Dims::from_elem(0, 0);
-        let (outer, inner) = match affine {
-            Some(a) => (a.strides[..rank].into(), a.strides[rank..].into()),
-            None => (zeros(), zeros()),
-        };
-        affines.offsets.push(affine.map_or(0, |a| a.offset));
-        affines.outer.push(outer);
-        affines.inner.push(inner);
-    }
-    let mut order: Vec<usize> = (0..rank).filter(|&d| l.outer[d] != 1).collect();
-    if let Some(first) = l.stores.first() {
-        order.sort_by_key(|&d| std::cmp::Reverse(first.at.strides[d].unsigned_abs()));
-    }
-    let inner_order: Vec<usize> = (0..l.inner.len()).filter(|&d| l.inner[d] != 1).collect();
-    let outer = merge(&l.outer, &order, &mut affines.outer);
-    let inner = merge(&l.inner, &inner_order, &mut affines.inner);
-    (outer, inner, affines)
-}
-
-/// The sizes of the axes in `order`, neighbours merged; `strides` follow.
-fn merge(sizes: &[usize], order: &[usize], strides: &mut [Dims<i64>]) -> Dims<usize> {
-    let mut groups: Vec<(usize, usize)> = Vec::new();
-    for &d in order {
-        let joins = groups.last().is_some_and(|&(before, _)| {
-            let one = |s: &Dims<i64>| s.is_empty() || Some(s[before]) == s[d].checked_mul(sizes[d] as i64);
-            strides.iter().all(one)
-        });
-        match groups.last_mut() {
-            Some(group) if joins => *group = (d, group.1 * sizes[d]),
-            _ => groups.push((d, sizes[d])),
-        }
-    }
-    for s in strides.iter_mut().filter(|s| !s.is_empty()) {
-        *s = groups.iter().map(|&(d, _)| s[d]).collect();
-    }
-    for s in strides.iter_mut().filter(|s| s.is_empty()) {
-        *s = Dims::from_elem(0, groups.len());
-    }
-    groups.iter().map(|&(_, size)| size).collect()
-}
-
-/// Whether blocks along the kept axes cost less than blocks along the folded ones: each block has a fixed cost worth some
-/// 64 elements, and elements that are not neighbours in memory cost several times those that are.
-fn prefer_outer_blocks(l: &Loop, outer: &[usize], inner: &[usize], affines: &Affines, live: &[bool]) -> bool {
-    if l.inner.is_empty() {
-        return true;
-    }
-    let inner_level = |r: &usize| live[*r] && l.instrs[*r].level == Level::Inner;
-    let cost = |along: &[usize], across: &[usize], strides: &[Dims<i64>]| {
-        let (n, times) = (along.iter().product::<usize>() as f64, across.iter().product::<usize>() as f64);
-        let blocks = times * (n / BLOCK as f64).ceil();
-        let reads = |r: usize| l.instrs[r].kind.slot().is_some();
-        let far = |r: usize| reads(r) && strides[r].last().is_some_and(|&s| s != 0 && s != 1);
-        let element = |r: usize| if far(r) { 8.0 } else { 1.0 };
-        (0..l.instrs.len()).filter(inner_level).map(|r| blocks * 64.0 + times * n * element(r)).sum::<f64>()
-            + if strides.as_ptr() == affines.inner.as_ptr() { times * 64.0 * l.instrs.len() as f64 } else { 0.0 }
-    };
-    cost(outer, inner, &affines.outer) < cost(inner, outer, &affines.inner)
 }
