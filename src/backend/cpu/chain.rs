@@ -27,7 +27,7 @@ pub enum Link<'a> {
     },
 }
 
-/// The operand of `e` that a chain could continue from `from`, and the other one.
+/// True when `e` may be the next link of a chain whose value so far is `from`.
 pub fn continues(e: &Entry, from: Reg) -> bool {
     match e.code {
         Code::Unary { src, .. } => can_link(e) && src == from,
