@@ -1,6 +1,7 @@
 //! Matrix products through the `gemm` crate, and what follows every contraction: its epilogue.
 
-use super::eval::{Job, Target, elements, elements_mut};
+use super::copy::{elements, elements_mut};
+use super::eval::{Job, Target};
 use super::memory::{Uses, allocate, of};
 use super::num::Num;
 use super::program::Program;
@@ -50,6 +51,10 @@ impl ContractStep {
         let shape = Shape::from(&e.outer[..]);
         let len = shape.checked_numel().ok_or_else(|| broken("a contraction with too large a result"))?;
         let ranks = e.stores.iter().map(|s| &s.at).chain(e.instrs.iter().filter_map(|i| i.kind.affine()));
+        let other = |i: &Instr| i.kind == InstrKind::Accumulator && i.dtype != c.dtype;
+        if e.instrs.iter().any(other) {
+            return Err(broken("an epilogue that takes the result for another dtype"));
+        }
         if result(&c.kind).checked_numel() != Some(len) || !e.inner.is_empty() || !c.dtype.is_float() {
             return Err(broken("an epilogue that does not fit its contraction"));
         }

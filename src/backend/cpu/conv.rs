@@ -5,7 +5,7 @@
 
 use super::broken;
 use super::contract::{Matrix, gemm, large};
-use super::eval::pack;
+use super::copy::pack;
 use super::num::Num;
 use super::walk::{Run, hull};
 use crate::error::Result;
@@ -116,7 +116,8 @@ fn windows(s: &ConvSizes, channels: usize, mut visit: impl FnMut(usize, Run, [us
     }
 }
 
-/// The column matrix `[rows, windows]` of one image and group, in `scratch` unless the image itself is it.
+/// The column matrix `[rows, windows]` of one image and group, in `scratch` (empty, or from an image before) unless the
+/// image itself is it.
 fn columns<'m, T: Num>(
     s: &ConvSizes,
     g: &Grouped,
@@ -130,8 +131,7 @@ fn columns<'m, T: Num>(
     if point && (sh == sw * s.w as i64 || s.h == 1) {
         return Matrix { data: x.data, offset: first, row: sc, column: sw };
     }
-    // Padding is zero for every image, so it is written only when the scratch is new or was another matrix.
-    scratch.clear();
+    // What lies in the padding is the same for every image and group: it stays zero.
     scratch.resize(g.rows * g.windows, T::ZERO);
     windows(s, g.c, |at, run, [channel, y, column]| {
         let dst = &mut scratch[at..at + run.count];

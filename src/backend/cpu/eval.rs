@@ -1,15 +1,16 @@
 //! The interpreter: one task's blocks, register by register.
 
+#[cfg(target_arch = "x86_64")]
+use super::chain::{self, Link};
+use super::copy::{elements_mut, part, whole, with_width, write};
 use super::memory::Line;
-use super::program::{BLOCK, Code, Entry, Program, Source, Task};
-use super::walk::{Map, Place, Run, advance, unravel};
-use super::{broken, fold, maps, random};
-use crate::dtype::{DType, Scalar};
+use super::program::{BLOCK, Code, Entry, Program, Task};
+use super::walk::{Place, Run, advance, unravel};
+use super::{broken, fold, maps, simd};
+use crate::dtype::Scalar;
 use crate::error::{Error, Result};
 use crate::plan::{Origin, Reg};
-use crate::random::Distribution;
-use crate::shape::{Dims, Layout};
-use bytemuck::{Pod, cast_slice, cast_slice_mut};
+use bytemuck::{cast_slice, cast_slice_mut};
 use smallvec::SmallVec;
 use std::cell::Cell as StdCell;
 use std::mem::take;
@@ -34,15 +35,15 @@ pub struct Target<'a> {
 
 /// Where a register's value is.
 #[derive(Clone, Copy, Default)]
-struct Value<'a> {
+pub struct Value<'a> {
     /// Read where it lies; `None` when it is in a buffer.
-    slice: Option<&'a [u8]>,
-    buffer: usize,
-    bytes: usize,
+    pub slice: Option<&'a [u8]>,
+    pub buffer: usize,
+    pub bytes: usize,
     /// One element stands for the whole block.
-    splat: bool,
+    pub splat: bool,
     /// It was computed where its store wants it.
-    stored: bool,
+    pub stored: bool,
 }
 
 /// Room for a block of any dtype.
@@ -50,8 +51,8 @@ type Buffer = Box<[Line]>;
 
 /// Memory that a thread keeps from task to task.
 #[derive(Default)]
-struct Scratch {
-    buffers: Vec<Buffer>,
+pub struct Scratch {
+    pub buffers: Vec<Buffer>,
     /// For each fold the accumulators of a block, and their positions.
     lanes: Vec<[Buffer; 2]>,
     spare: Buffer,
@@ -80,52 +81,23 @@ impl Scratch {
 
 /// A task while it runs.
 pub struct Frame<'a> {
-    job: &'a Job<'a>,
-    targets: SmallVec<[Target<'a>; 2]>,
-    values: SmallVec<[Value<'a>; 32]>,
+    pub job: &'a Job<'a>,
+    pub targets: SmallVec<[Target<'a>; 2]>,
+    pub values: SmallVec<[Value<'a>; 32]>,
     cells: SmallVec<[fold::Cell; 4]>,
-    scratch: Scratch,
+    pub scratch: Scratch,
 }
 
 impl Drop for Frame<'_> {
     fn drop(&mut self) {
+        // The threads that go on from here see what the task has streamed.
+        simd::fence();
         SCRATCH.set(take(&mut self.scratch));
     }
 }
 
-fn outside() -> Error {
+pub fn outside() -> Error {
     broken("a loop reaches outside of a slot")
-}
-
-/// The elements in `bytes`; a trailing partial element is ignored.
-pub fn elements<T: Pod>(bytes: &[u8]) -> &[T] {
-    cast_slice(&bytes[..bytes.len() / size_of::<T>() * size_of::<T>()])
-}
-
-/// The same, to write.
-pub fn elements_mut<T: Pod>(bytes: &mut [u8]) -> &mut [T] {
-    let whole = bytes.len() / size_of::<T>() * size_of::<T>();
-    cast_slice_mut(&mut bytes[..whole])
-}
-
-/// Runs `$body` with `$t` standing for the unsigned integer of `$bytes` bytes.
-macro_rules! with_width {
-    ($bytes:expr, $t:ident => $body:expr) => {
-        match $bytes {
-            1 => {
-                type $t = u8;
-                $body
-            }
-            4 => {
-                type $t = u32;
-                $body
-            }
-            _ => {
-                type $t = u64;
-                $body
-            }
-        }
-    };
 }
 
 impl<'a> Frame<'a> {
@@ -248,11 +220,11 @@ impl<'a> Frame<'a> {
         &mut self.cells
     }
 
-    fn set(&mut self, reg: Reg, buffer: usize, bytes: usize, splat: bool) {
+    pub fn set(&mut self, reg: Reg, buffer: usize, bytes: usize, splat: bool) {
         self.values[reg] = Value { slice: None, buffer, bytes, splat, stored: false };
     }
 
-    fn bytes(&self, reg: Reg) -> &[u8] {
+    pub fn bytes(&self, reg: Reg) -> &[u8] {
         let v = &self.values[reg];
         match v.slice {
             Some(slice) => slice,
@@ -309,7 +281,59 @@ impl<'a> Frame<'a> {
     }
 
     fn eval_all(&mut self, entries: &'a [Entry], place: &Place<'a>) -> Result<()> {
-        entries.iter().try_for_each(|e| self.eval(e, place))
+        let mut rest = entries;
+        while let [e, after @ ..] = rest {
+            if e.chain > 1 && self.chain(&rest[..e.chain], place)? {
+                rest = &rest[e.chain..];
+                continue;
+            }
+            self.eval(e, place)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Evaluates a chain at once; false when its links have to be evaluated one by one.
+    #[cfg(target_arch = "x86_64")]
+    fn chain(&mut self, entries: &[Entry], place: &Place) -> Result<bool> {
+        let (first, last) = (&entries[0], &entries[entries.len() - 1]);
+        let start = match first.code {
+            Code::Unary { src, .. } => src,
+            Code::Binary { lhs, rhs, .. } if self.values[lhs].splat => rhs,
+            Code::Binary { lhs, .. } => lhs,
+            _ => return Ok(false),
+        };
+        if self.values[start].splat || place.len < chain::TILE || !simd::wide() {
+            return Ok(false);
+        }
+        let store = last.direct.map(|k| &self.job.program.stores[k]);
+        let stream = store.is_some_and(|s| s.stream && s.map.single(place).is_some_and(|r| r.stride == 1));
+        self.compute(last, place, &[start], |f, dst| {
+            let mut from = start;
+            let mut links: SmallVec<[Link; 16]> = SmallVec::new();
+            for e in entries {
+                links.push(match e.code {
+                    Code::Unary { op, .. } => Link::Unary(op),
+                    Code::Binary { op, lhs, rhs, .. } => {
+                        let (swapped, reg) = (lhs != from, if lhs == from { rhs } else { lhs });
+                        match cast_slice(f.bytes(reg)) {
+                            &[other] => Link::Splat { op, swapped, other },
+                            other => Link::Block { op, swapped, other },
+                        }
+                    }
+                    _ => continue,
+                });
+                from = e.reg;
+            }
+            // SAFETY: `wide` has just seen the features that the function is compiled for.
+            unsafe { chain::run(&links, cast_slice(f.bytes(start)), cast_slice_mut(dst), stream) }
+        })?;
+        Ok(true)
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn chain(&mut self, _: &[Entry], _: &Place) -> Result<bool> {
+        Ok(false)
     }
 
     fn eval(&mut self, e: &'a Entry, place: &Place<'a>) -> Result<()> {
@@ -369,7 +393,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Writes a register's buffer, one element when `splat`.
-    fn fill(
+    pub fn fill(
         &mut self,
         e: &Entry,
         place: &Place,
@@ -381,157 +405,6 @@ impl<'a> Frame<'a> {
         write(&mut cast_slice_mut(&mut self.scratch.buffers[e.buffer])[..bytes]).ok_or_else(outside)?;
         self.set(e.reg, e.buffer, bytes, splat);
         Ok(())
-    }
-
-    fn param(&mut self, e: &Entry, param: usize) -> Result<()> {
-        let scalar = *self.job.scalars.get(param).ok_or_else(|| broken("a parameter is missing"))?;
-        let dst = cast_slice_mut::<Line, u8>(&mut self.scratch.buffers[e.buffer]);
-        match e.dtype {
-            DType::Bool => dst[0] = (scalar.to_f64() != 0.0) as u8,
-            DType::U8 => dst[0] = scalar.to_i64() as u8,
-            DType::U32 => dst[..4].copy_from_slice(&(scalar.to_i64() as u32).to_ne_bytes()),
-            DType::I32 => dst[..4].copy_from_slice(&(scalar.to_i64() as i32).to_ne_bytes()),
-            DType::I64 => dst[..8].copy_from_slice(&scalar.to_i64().to_ne_bytes()),
-            DType::F32 => dst[..4].copy_from_slice(&(scalar.to_f64() as f32).to_ne_bytes()),
-            DType::F64 => dst[..8].copy_from_slice(&scalar.to_f64().to_ne_bytes()),
-        }
-        self.set(e.reg, e.buffer, e.dtype.bytes(), true);
-        Ok(())
-    }
-
-    /// A guard's truth values: none when it holds everywhere, one element when it is the same everywhere.
-    fn guard(&self, guard: Option<Reg>) -> Option<&[u8]> {
-        guard.map(|r| self.bytes(r)).filter(|g| *g != [1])
-    }
-
-    fn load(&mut self, e: &Entry, source: Source, map: &Map, guard: Option<Reg>, place: &Place<'a>) -> Result<()> {
-        let width = e.dtype.bytes();
-        let (shared, first) = match source {
-            Source::Slot(slot) => (self.job.reads.get(slot).copied(), 0),
-            Source::Store(k) => (None, self.targets[k].first),
-        };
-        let single = map.single(place).map(|r| Run { first: r.first.wrapping_sub(first), ..r });
-        let unguarded = self.guard(guard).is_none();
-        // A contiguous run is read where it lies.
-        if let (Some(src), Some(range), true) = (shared, single.and_then(|r| r.range()), unguarded) {
-            let slice = src.get(range.start * width..range.end.saturating_mul(width)).ok_or_else(outside)?;
-            let splat = place.len == 1;
-            self.values[e.reg] = Value { slice: Some(slice), buffer: 0, bytes: slice.len(), splat, stored: false };
-            return Ok(());
-        }
-        if self.guard(guard) == Some(&[0]) {
-            return self.fill(e, place, true, |dst| {
-                dst.fill(0);
-                Some(())
-            });
-        }
-        let same = single.is_some_and(|r| r.stride == 0) && self.guard(guard).is_none_or(|g| g.len() == 1);
-        let mut buffer = take(&mut self.scratch.buffers[e.buffer]);
-        let splat = same || place.len == 1;
-        let bytes = if splat { 1 } else { place.len } * width;
-        let src = match source {
-            Source::Slot(_) => shared.unwrap_or_default(),
-            Source::Store(k) => &*self.targets[k].bytes,
-        };
-        let guard = self.guard(guard);
-        with_width!(width, T => {
-            let dst = &mut cast_slice_mut::<Line, T>(&mut buffer)[..bytes / width];
-            map.runs(place, |r| {
-                let r = Run { first: r.first.wrapping_sub(first), count: r.count.min(dst.len()), ..r };
-                read(elements::<T>(src), r, guard, &mut dst[r.at..r.at + r.count])
-            })
-        })
-        .ok_or_else(outside)?;
-        self.scratch.buffers[e.buffer] = buffer;
-        self.set(e.reg, e.buffer, bytes, splat);
-        Ok(())
-    }
-
-    fn gather(&mut self, e: &Entry, place: &Place<'a>) -> Result<()> {
-        let Code::Gather { slot, map, index, stride, size, guard, origin } = &e.code else { return Ok(()) };
-        let width = e.dtype.bytes();
-        let src = self.job.reads.get(*slot).copied().unwrap_or_default();
-        let mut buffer = take(&mut self.scratch.buffers[e.buffer]);
-        let guard = self.guard(*guard);
-        let indices: &[i32] = cast_slice(self.bytes(*index));
-        let still = map.single(place).is_some_and(|r| r.stride == 0);
-        let splat = place.len == 1 || (still && indices.len() == 1 && guard.is_none_or(|g| g.len() == 1));
-        let count = if splat { 1 } else { place.len };
-        let mut wrong = None;
-        let done = with_width!(width, T => {
-            let (src, dst) = (elements::<T>(src), &mut cast_slice_mut::<Line, T>(&mut buffer)[..count]);
-            map.runs(place, |r| {
-                for (j, d) in dst.iter_mut().enumerate().skip(r.at).take(r.count) {
-                    if guard.is_some_and(|g| g[j.min(g.len() - 1)] == 0) {
-                        *d = 0;
-                        continue;
-                    }
-                    let i = indices[j.min(indices.len() - 1)];
-                    if i < 0 || i as usize >= *size {
-                        wrong = Some(i as i64);
-                        return None;
-                    }
-                    let at = r.first.wrapping_add(((j - r.at) as i64).wrapping_mul(r.stride));
-                    *d = *src.get(usize::try_from(at.wrapping_add((i as i64).wrapping_mul(*stride))).ok()?)?;
-                }
-                Some(())
-            })
-        });
-        self.scratch.buffers[e.buffer] = buffer;
-        match (done, wrong) {
-            (_, Some(index)) => Err(out_of_range(self.job.origins, *origin, index, *size)),
-            (None, None) => Err(outside()),
-            (Some(()), None) => {
-                self.set(e.reg, e.buffer, count * width, splat);
-                Ok(())
-            }
-        }
-    }
-
-    fn in_bounds(&mut self, e: &Entry, map: &Map, size: i64, and: Option<Reg>, place: &Place) -> Result<()> {
-        let mut buffer = take(&mut self.scratch.buffers[e.buffer]);
-        let same = map.single(place).map(|r| (r.count, r.within(size))).filter(|(n, w)| w.is_empty() || w.len() == *n);
-        let and = self.guard(and);
-        let splat =
-            place.len == 1 || same.as_ref().is_some_and(|(_, w)| w.is_empty() || and.is_none_or(|a| a.len() == 1));
-        let dst = &mut cast_slice_mut::<Line, u8>(&mut buffer)[..if splat { 1 } else { place.len }];
-        let done = map.runs(place, |r| {
-            let r = Run { count: r.count.min(dst.len()), ..r };
-            let inside = r.within(size);
-            let part = &mut dst[r.at..r.at + r.count];
-            part.fill(0);
-            part[inside].fill(1);
-            Some(())
-        });
-        if let Some(and) = and {
-            dst.iter_mut().enumerate().for_each(|(i, d)| *d &= and[i.min(and.len() - 1)]);
-        }
-        let bytes = dst.len();
-        self.scratch.buffers[e.buffer] = buffer;
-        done.ok_or_else(outside)?;
-        self.set(e.reg, e.buffer, bytes, splat);
-        Ok(())
-    }
-
-    fn random(
-        &mut self,
-        e: &Entry,
-        distribution: Distribution,
-        map: &Map,
-        params: &[usize; 3],
-        place: &Place,
-    ) -> Result<()> {
-        let mut source = [0; 3];
-        for (word, &param) in source.iter_mut().zip(params) {
-            *word = self.job.scalars.get(param).ok_or_else(|| broken("a parameter is missing"))?.to_i64() as u32;
-        }
-        self.fill(e, place, false, |dst| {
-            let dst: &mut [u32] = cast_slice_mut(dst);
-            map.runs(place, |r| {
-                random::fill(distribution, source, r, dst.get_mut(r.at..r.at + r.count)?);
-                Some(())
-            })
-        })
     }
 
     fn put_all(&mut self, stores: &[usize], place: &Place) -> Result<()> {
@@ -547,102 +420,9 @@ impl<'a> Frame<'a> {
         let src = self.bytes(store.value);
         let done = with_width!(store.bytes, T => {
             let (src, dst) = (cast_slice::<u8, T>(src), elements_mut::<T>(bytes));
-            store.map.runs(place, |r| write(src, Run { first: r.first.wrapping_sub(first), ..r }, dst))
+            store.map.runs(place, |r| write(src, Run { first: r.first.wrapping_sub(first), ..r }, dst, store.stream))
         });
         self.targets[k] = Target { bytes, first };
         done.ok_or_else(outside)
     }
-}
-
-/// The error of an index outside of `0..size`.
-pub fn out_of_range(origins: &[Origin], origin: usize, index: i64, size: usize) -> Error {
-    match origins.get(origin) {
-        Some(o) => Error::IndexOutOfRange { op: o.op, index, size, at: o.at },
-        None => broken(format!("index {index} is out of range for an axis of size {size}")),
-    }
-}
-
-/// A block of `len` elements, repeated into `spare` where one element stands for all.
-fn whole<'s>(src: &'s [u8], dtype: DType, len: usize, spare: &'s mut [Line]) -> &'s [u8] {
-    let width = dtype.bytes();
-    if src.len() == len * width {
-        return src;
-    }
-    with_width!(width, T => {
-        let dst = &mut cast_slice_mut::<Line, T>(spare)[..len];
-        dst.fill(cast_slice(src)[0]);
-        cast_slice(dst)
-    })
-}
-
-/// The bytes of elements `range` in memory whose first element is number `first`.
-fn part(bytes: &mut [u8], first: i64, range: Range<usize>, width: usize) -> Option<&mut [u8]> {
-    let start = usize::try_from((range.start as i64).checked_sub(first)?).ok()?.checked_mul(width)?;
-    bytes.get_mut(start..start.checked_add(range.len().checked_mul(width)?)?)
-}
-
-/// Copies the elements of a run where the guard holds, and 0 elsewhere. `None` when that would leave `src`.
-fn read<T: Pod>(src: &[T], run: Run, guard: Option<&[u8]>, dst: &mut [T]) -> Option<()> {
-    match guard {
-        None => copy(src, run, dst),
-        Some(guard) => {
-            let guard = &guard[run.at..run.at + run.count];
-            let mut at = 0;
-            while at < run.count {
-                let open = guard[at] != 0;
-                let count = guard[at..].iter().take_while(|&&g| (g != 0) == open).count();
-                let part = &mut dst[at..at + count];
-                match open {
-                    true => copy(src, run.part(at, count), part)?,
-                    false => part.fill(T::zeroed()),
-                }
-                at += count;
-            }
-            Some(())
-        }
-    }
-}
-
-/// Copies the elements of a run. `None` when that would leave `src`.
-fn copy<T: Pod>(src: &[T], run: Run, dst: &mut [T]) -> Option<()> {
-    if !run.inside(src.len()) {
-        return None;
-    }
-    match run.stride {
-        0 => dst.fill(src[run.first as usize]),
-        1 => dst.copy_from_slice(&src[run.first as usize..][..dst.len()]),
-        s if s > 0 => {
-            dst.iter_mut().zip(src[run.first as usize..].iter().step_by(s as usize)).for_each(|(d, s)| *d = *s)
-        }
-        s => (0..).zip(dst).for_each(|(j, d)| *d = src[(run.first + j * s) as usize]),
-    }
-    Some(())
-}
-
-/// Copies a block's part to a run. `None` when that would leave `dst`.
-fn write<T: Pod>(src: &[T], run: Run, dst: &mut [T]) -> Option<()> {
-    if !run.inside(dst.len()) {
-        return None;
-    }
-    let first = run.first as usize;
-    match (src.len(), run.stride) {
-        (1, 1) => dst[first..first + run.count].fill(src[0]),
-        (1, s) => (0..run.count as i64).for_each(|j| dst[(run.first + j * s) as usize] = src[0]),
-        (_, 1) => dst[first..first + run.count].copy_from_slice(&src[run.at..run.at + run.count]),
-        (_, s) => (0..).zip(&src[run.at..run.at + run.count]).for_each(|(j, v)| dst[(run.first + j * s) as usize] = *v),
-    }
-    Some(())
-}
-
-/// A copy in row-major order of the elements that `layout` finds in `src`. `None` when it reaches outside.
-pub fn pack<T: Pod>(src: &[T], layout: &Layout, sizes: &[usize]) -> Option<Vec<T>> {
-    let len = sizes.iter().product();
-    let mut dst = vec![T::zeroed(); len];
-    let map = Map { offset: layout.offset, vector: layout.strides.clone(), fixed: Dims::new() };
-    let place = Place { sizes, start: Dims::from_elem(0, sizes.len()), fixed: Dims::new(), len };
-    match len {
-        0 => {}
-        _ => map.runs(&place, |r| copy(src, r, &mut dst[r.at..r.at + r.count]))?,
-    }
-    Some(dst)
 }

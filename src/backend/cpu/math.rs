@@ -60,8 +60,7 @@ pub fn log(x: f32) -> f32 {
     let y = f + (p * f * s + e * -2.121_944_4e-4 - 0.5 * s) + e * 0.693_359_4;
     let y = if x == f32::INFINITY { x } else { y };
     let y = if x == 0.0 { f32::NEG_INFINITY } else { y };
-    // The negated comparison is true for NaN too.
-    if x >= 0.0 { y } else { f32::NAN }
+    if x < 0.0 || x.is_nan() { f32::NAN } else { y }
 }
 
 /// `1/(1 + e⁻ˣ)`; the exponential is taken of `-|x|`, which never overflows.

@@ -1,12 +1,16 @@
 //! The CPU backend: it interprets plans, block by block, on all cores. Plain enough to be the judge of the others.
 //!
 //! - `program` turns a loop into stages, buffers and tasks, once; `run` spreads the tasks over threads and `eval`
-//!   evaluates one of them; `maps` and `fold` are its kernels, `walk` its addresses.
+//!   evaluates one of them; `maps`, `chain`, `fold` and `random` are its kernels, `walk` its addresses.
 //! - `contract` (matrix products), `conv` and `scatter` are the other steps.
 
+mod buffers;
+mod chain;
 mod check;
 mod contract;
 mod conv;
+mod copy;
+mod domain;
 mod eval;
 mod fold;
 mod maps;
@@ -18,6 +22,7 @@ mod random;
 mod run;
 mod scatter;
 mod simd;
+mod sources;
 mod steps;
 mod walk;
 

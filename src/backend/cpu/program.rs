@@ -1,7 +1,9 @@
 //! What a loop becomes before it runs: its axes collapsed, its instructions sorted into stages, its registers given
 //! buffers and its points divided among tasks. All of this is done once, when the plan is compiled.
 
-use super::walk::{Map, hull};
+use super::chain::{can_link, continues};
+use super::domain::{prefer_outer_blocks, simplify};
+use super::walk::Map;
 use super::{broken, check};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -13,10 +15,8 @@ use std::ops::Range;
 
 /// Elements per block: a few blocks fit the first-level cache.
 pub const BLOCK: usize = 1024;
-/// Points per task, about.
-const TASK: usize = 1 << 16;
-/// Points times instructions below which threads are not worth waking.
-const SMALL: usize = 1 << 14;
+/// Bytes of a slot from which on it is not expected to stay in the caches.
+const LARGE: usize = 1 << 24;
 
 /// A loop made ready.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ pub struct Entry {
     pub buffer: usize,
     /// The store that is this value's only use: it may be computed in place.
     pub direct: Option<usize>,
+    /// How many entries from this one on are a chain; 0 when it begins none.
+    pub chain: usize,
 }
 
 /// An instruction, its dtypes resolved.
@@ -97,6 +99,8 @@ pub struct Put {
     pub map: Map,
     pub value: Reg,
     pub bytes: usize,
+    /// It writes so much that it had better write past the caches.
+    pub stream: bool,
 }
 
 /// A fold.
@@ -121,13 +125,6 @@ pub struct Task {
     pub spans: Dims<(i64, i64)>,
 }
 
-/// All linear functions of a loop: those of instructions, then those of stores.
-struct Affines {
-    offsets: Vec<i64>,
-    outer: Vec<Dims<i64>>,
-    inner: Vec<Dims<i64>>,
-}
-
 impl Program {
     /// Prepares a checked loop. `local` gives a plan's slot its number within the step.
     pub fn new(l: &Loop, local: &dyn Fn(usize) -> usize) -> Result<Program> {
@@ -141,11 +138,11 @@ impl Program {
             Map { offset: affines.offsets[i], vector, fixed }
         };
         let stores: Vec<Put> = (l.stores.iter().enumerate())
-            .map(|(k, s)| Put {
-                slot: local(s.slot),
-                map: map(l.instrs.len() + k),
-                value: s.value,
-                bytes: l.instrs[s.value].dtype.bytes(),
+            .map(|(k, s)| {
+                let (instr, bytes) = (&l.instrs[s.value], l.instrs[s.value].dtype.bytes());
+                let points = l.outer_len() * if instr.level == Level::Inner { l.inner_len() } else { 1 };
+                let stream = points.saturating_mul(bytes) >= LARGE;
+                Put { slot: local(s.slot), map: map(l.instrs.len() + k), value: s.value, bytes, stream }
             })
             .collect();
         let mut program = Program {
@@ -165,6 +162,7 @@ impl Program {
             inner,
         };
         program.sort_into_stages(l, &live, &|reg| entry(l, reg, map(reg), local))?;
+        program.find_chains(l, &live);
         program.allocate_buffers(l);
         program.find_direct_stores(l, &live);
         program.divide(&affines, l.instrs.len(), live.iter().filter(|&&v| v).count());
@@ -220,89 +218,33 @@ impl Program {
             self.stages.push(Stage { entries, folds: first..self.folds.len(), stores });
         }
         self.outer_stores = (0..l.stores.len()).filter(|&k| !is_inner(&l.stores[k])).collect();
+        // Loads first: they cost no buffer where they are read in place, and what follows are longer chains.
+        let lists = self.before.iter_mut().chain(self.stages.iter_mut().map(|s| &mut s.entries));
+        lists.for_each(|list| list.sort_by_key(|e| !matches!(e.code, Code::Load { guard: None, .. })));
         Ok(())
     }
 
-    /// Linear scan: a buffer is free again after the last use of the value in it, except that what a stage uses and
-    /// did not compute itself must outlive the stage, which runs many times.
-    fn allocate_buffers(&mut self, l: &Loop) {
-        let mut pool = Pool::default();
-        for e in &mut self.uniform {
-            e.buffer = pool.take();
-        }
-        // Uses of outer values: each list before a stage and each stage counts as one moment.
-        let mut last = vec![0; l.instrs.len()];
-        let operands = |reg: Reg| l.instrs[reg].kind.operands();
-        for stage in 0..self.before.len() {
-            for e in &self.before[stage] {
-                operands(e.reg).iter().for_each(|&r| last[r] = 2 * stage);
-            }
-            if let Some(s) = self.stages.get(stage) {
-                let folded = self.folds[s.folds.clone()].iter().map(|f| f.src);
-                let stored = s.stores.iter().map(|&k| l.stores[k].value);
-                let used = s.entries.iter().flat_map(|e| operands(e.reg)).chain(folded).chain(stored);
-                used.for_each(|r| last[r] = 2 * stage + 1);
+    /// Neighbours of which each is the only user of the one before.
+    fn find_chains(&mut self, l: &Loop, live: &[bool]) {
+        let uses = uses(l, live);
+        let lists = self.before.iter_mut().chain(self.stages.iter_mut().map(|s| &mut s.entries));
+        for list in lists {
+            let mut first = 0;
+            while first < list.len() {
+                let next = |i: usize| {
+                    let (e, from) = (&list[i], list[i - 1].reg);
+                    uses[from] == 1 && can_link(&list[i - 1]) && continues(e, from)
+                };
+                let len = 1 + (first + 1..list.len()).take_while(|&i| next(i)).count();
+                list[first].chain = if len > 1 { len } else { 0 };
+                first += len;
             }
         }
-        for &k in &self.outer_stores {
-            last[l.stores[k].value] = usize::MAX;
-        }
-        let mut held: Vec<(Reg, usize)> = Vec::new();
-        for stage in 0..self.before.len() {
-            // Within a straight list, values used for the last time here are freed at that very entry.
-            let list = &mut self.before[stage];
-            let ends = last_uses(list, &operands);
-            for (i, e) in list.iter_mut().enumerate() {
-                e.buffer = pool.take();
-                held.push((e.reg, e.buffer));
-                held.retain(|&(r, b)| {
-                    let done = last[r] <= 2 * stage && ends.get(r, i) && r != e.reg;
-                    if done {
-                        pool.give(b);
-                    }
-                    !done
-                });
-            }
-            let Some(s) = self.stages.get_mut(stage) else { continue };
-            let mut ends = last_uses(&s.entries, &operands);
-            let after = self.folds[s.folds.clone()].iter().map(|f| f.src);
-            after.chain(s.stores.iter().map(|&k| l.stores[k].value)).for_each(|r| ends.keep(r));
-            let mut inside: Vec<(Reg, usize)> = Vec::new();
-            for (i, e) in s.entries.iter_mut().enumerate() {
-                e.buffer = pool.take();
-                inside.push((e.reg, e.buffer));
-                inside.retain(|&(r, b)| {
-                    let done = ends.get(r, i) && r != e.reg;
-                    if done {
-                        pool.give(b);
-                    }
-                    !done
-                });
-            }
-            inside.into_iter().for_each(|(_, b)| pool.give(b));
-            for f in &mut self.folds[s.folds.clone()] {
-                f.buffer = pool.take();
-                held.push((f.reg, f.buffer));
-            }
-            held.retain(|&(r, b)| {
-                let done = last[r] <= 2 * stage + 1;
-                if done {
-                    pool.give(b);
-                }
-                !done
-            });
-        }
-        self.buffers = pool.count;
     }
 
     /// A computed value that is only stored may be computed where it is stored, unless that place is still to be read.
     fn find_direct_stores(&mut self, l: &Loop, live: &[bool]) {
-        let mut uses = vec![0; l.instrs.len()];
-        for (_, instr) in l.instrs.iter().enumerate().filter(|(r, _)| live[*r]) {
-            instr.kind.operands().iter().for_each(|&r| uses[r] += 1);
-        }
-        l.stores.iter().for_each(|s| uses[s.value] += 1);
-        let stores = &self.stores;
+        let (uses, stores) = (uses(l, live), &self.stores);
         let direct = |list: &mut [Entry], wanted: &[usize]| {
             for i in 0..list.len() {
                 let store = wanted.iter().copied().find(|&k| stores[k].value == list[i].reg);
@@ -310,7 +252,9 @@ impl Program {
                     let reads = |e: &Entry| matches!(e.code, Code::Load { source: Source::Store(s), .. } if s == k);
                     list[i + 1..].iter().any(reads)
                 };
-                list[i].direct = store.filter(|&k| uses[list[i].reg] == 1 && !read_later(k));
+                // Only chains can write past the caches themselves.
+                let fits = |k: usize| !stores[k].stream || ends_chain(list, i);
+                list[i].direct = store.filter(|&k| uses[list[i].reg] == 1 && fits(k) && !read_later(k));
             }
         };
         for stage in &mut self.stages {
@@ -322,93 +266,6 @@ impl Program {
             direct(list, &self.outer_stores);
         }
     }
-
-    /// Divides the domain into tasks. Where the cuts lie depends on sizes alone, never on the number of threads, so
-    /// that results are the same bits everywhere.
-    fn divide(&mut self, affines: &Affines, first_store: usize, instrs: usize) {
-        let points = |sizes: &[usize]| sizes.iter().product::<usize>();
-        let (outer, inner) = (points(&self.outer), points(&self.inner));
-        let total = outer.saturating_mul(inner.max(1));
-        let worthwhile = total.saturating_mul(instrs) >= SMALL;
-        self.split = !self.outer_blocks && outer < 16 && inner >= 2 * TASK;
-        let rows = match (worthwhile, self.outer_blocks) {
-            (false, _) => outer,
-            // Short blocks waste time on every point of `inner`, long ones leave threads without work.
-            (true, true) => (TASK / inner.max(1)).max((outer / 8).clamp(256, BLOCK)).next_multiple_of(64),
-            (true, false) => TASK / inner.max(1),
-        };
-        let rows = if self.split { 1 } else { rows.max(outer / 1024).max(1) };
-        let part = if self.split { TASK } else { inner.max(1) };
-        for first in (0..outer).step_by(rows) {
-            for from in (0..inner.max(1)).step_by(part) {
-                let (outer, inner) = (first..outer.min(first + rows), from..inner.min(from + part));
-                let span = |k: usize| {
-                    let i = first_store + k;
-                    let (a, b) = hull(&self.outer, &affines.outer[i], outer.clone());
-                    let (c, d) =
-                        if inner.is_empty() { (0, 0) } else { hull(&self.inner, &affines.inner[i], inner.clone()) };
-                    let base = affines.offsets[i].saturating_add(a).saturating_add(c);
-                    (base, base.saturating_add(b.saturating_sub(a)).saturating_add(d.saturating_sub(c)))
-                };
-                let spans = (0..self.stores.len()).map(span).collect();
-                self.tasks.push(Task { outer, inner, spans });
-            }
-        }
-        // Outer values of split rows are stored, all at once, when all parts are done.
-        let late = |k: &usize| self.split && self.outer_stores.contains(k);
-        let cut: Vec<usize> = (0..self.stores.len()).filter(|k| !late(k)).collect();
-        let disjoint = |pair: &[Task]| cut.iter().all(|&k| pair[0].spans[k].1 < pair[1].spans[k].0);
-        let reads_late = |e: &Entry| matches!(&e.code, Code::Load { source: Source::Store(k), .. } if late(k));
-        self.parallel = worthwhile
-            && inner > 0
-            && self.tasks.len() > 1
-            && self.tasks.windows(2).all(disjoint)
-            && !self.uniform.iter().chain(self.before.iter().flatten()).any(reads_late);
-    }
-}
-
-/// Numbers of free buffers.
-#[derive(Default)]
-struct Pool {
-    free: Vec<usize>,
-    count: usize,
-}
-
-impl Pool {
-    fn take(&mut self) -> usize {
-        self.free.pop().unwrap_or_else(|| {
-            self.count += 1;
-            self.count - 1
-        })
-    }
-
-    fn give(&mut self, buffer: usize) {
-        self.free.push(buffer);
-    }
-}
-
-/// The entry of a list after which a value is not used any more within that list.
-struct Ends(rustc_hash::FxHashMap<Reg, usize>);
-
-impl Ends {
-    /// True when `reg` is used last at entry `i` or before (never, if it is not used).
-    fn get(&self, reg: Reg, i: usize) -> bool {
-        self.0.get(&reg).is_none_or(|&end| end <= i)
-    }
-
-    fn keep(&mut self, reg: Reg) {
-        self.0.insert(reg, usize::MAX);
-    }
-}
-
-fn last_uses(list: &[Entry], operands: &dyn Fn(Reg) -> Dims<Reg>) -> Ends {
-    let mut ends = rustc_hash::FxHashMap::default();
-    for (i, e) in list.iter().enumerate() {
-        operands(e.reg).iter().for_each(|&r| {
-            ends.insert(r, i);
-        });
-    }
-    Ends(ends)
 }
 
 /// Which values reach a store.
@@ -421,6 +278,20 @@ fn live(l: &Loop) -> Vec<bool> {
         }
     }
     live
+}
+
+fn ends_chain(list: &[Entry], i: usize) -> bool {
+    (0..i).any(|first| list[first].chain > 0 && first + list[first].chain == i + 1)
+}
+
+/// How often each value is used, by live instructions and by stores.
+fn uses(l: &Loop, live: &[bool]) -> Vec<usize> {
+    let mut uses = vec![0; l.instrs.len()];
+    for (_, instr) in l.instrs.iter().enumerate().filter(|(r, _)| live[*r]) {
+        instr.kind.operands().iter().for_each(|&r| uses[r] += 1);
+    }
+    l.stores.iter().for_each(|s| uses[s.value] += 1);
+    uses
 }
 
 fn fold(reg: Reg, kind: &InstrKind, dtype: DType, l: &Loop) -> Result<Fold> {
@@ -458,73 +329,5 @@ fn entry(l: &Loop, reg: Reg, map: Map, local: &dyn Fn(usize) -> usize) -> Result
             return Err(broken(format!("%{reg} cannot be evaluated here: {}", instr.kind)));
         }
     };
-    Ok(Entry { reg, code, dtype: instr.dtype, buffer: 0, direct: None })
-}
-
-/// Drops axes of size 1, orders the kept axes as the first store does, and merges neighbours that every linear
-/// function walks as one.
-fn simplify(l: &Loop) -> (Dims<usize>, Dims<usize>, Affines) {
-    let rank = l.outer.len();
-    let of_instrs = l.instrs.iter().map(|i| i.kind.affine());
-    let all = of_instrs.chain(l.stores.iter().map(|s| Some(&s.at)));
-    let mut affines = Affines { offsets: Vec::new(), outer: Vec::new(), inner: Vec::new() };
-    for affine in all {
-        let zeros = || Dims::from_elem(0, 0);
-        let (outer, inner) = match affine {
-            Some(a) => (a.strides[..rank].into(), a.strides[rank..].into()),
-            None => (zeros(), zeros()),
-        };
-        affines.offsets.push(affine.map_or(0, |a| a.offset));
-        affines.outer.push(outer);
-        affines.inner.push(inner);
-    }
-    let mut order: Vec<usize> = (0..rank).filter(|&d| l.outer[d] != 1).collect();
-    if let Some(first) = l.stores.first() {
-        order.sort_by_key(|&d| std::cmp::Reverse(first.at.strides[d].unsigned_abs()));
-    }
-    let inner_order: Vec<usize> = (0..l.inner.len()).filter(|&d| l.inner[d] != 1).collect();
-    let outer = merge(&l.outer, &order, &mut affines.outer);
-    let inner = merge(&l.inner, &inner_order, &mut affines.inner);
-    (outer, inner, affines)
-}
-
-/// The sizes of the axes in `order`, neighbours merged; `strides` follow.
-fn merge(sizes: &[usize], order: &[usize], strides: &mut [Dims<i64>]) -> Dims<usize> {
-    let mut groups: Vec<(usize, usize)> = Vec::new();
-    for &d in order {
-        let joins = groups.last().is_some_and(|&(before, _)| {
-            let one = |s: &Dims<i64>| s.is_empty() || Some(s[before]) == s[d].checked_mul(sizes[d] as i64);
-            strides.iter().all(one)
-        });
-        match groups.last_mut() {
-            Some(group) if joins => *group = (d, group.1 * sizes[d]),
-            _ => groups.push((d, sizes[d])),
-        }
-    }
-    for s in strides.iter_mut().filter(|s| !s.is_empty()) {
-        *s = groups.iter().map(|&(d, _)| s[d]).collect();
-    }
-    for s in strides.iter_mut().filter(|s| s.is_empty()) {
-        *s = Dims::from_elem(0, groups.len());
-    }
-    groups.iter().map(|&(_, size)| size).collect()
-}
-
-/// Whether blocks along the kept axes cost less than blocks along the folded ones: each block has a fixed cost worth some
-/// 64 elements, and elements that are not neighbours in memory cost several times those that are.
-fn prefer_outer_blocks(l: &Loop, outer: &[usize], inner: &[usize], affines: &Affines, live: &[bool]) -> bool {
-    if l.inner.is_empty() {
-        return true;
-    }
-    let inner_level = |r: &usize| live[*r] && l.instrs[*r].level == Level::Inner;
-    let cost = |along: &[usize], across: &[usize], strides: &[Dims<i64>]| {
-        let (n, times) = (along.iter().product::<usize>() as f64, across.iter().product::<usize>() as f64);
-        let blocks = times * (n / BLOCK as f64).ceil();
-        let reads = |r: usize| l.instrs[r].kind.slot().is_some();
-        let far = |r: usize| reads(r) && strides[r].last().is_some_and(|&s| s != 0 && s != 1);
-        let element = |r: usize| if far(r) { 8.0 } else { 1.0 };
-        (0..l.instrs.len()).filter(inner_level).map(|r| blocks * 64.0 + times * n * element(r)).sum::<f64>()
-            + if strides.as_ptr() == affines.inner.as_ptr() { times * 64.0 * l.instrs.len() as f64 } else { 0.0 }
-    };
-    cost(outer, inner, &affines.outer) < cost(inner, outer, &affines.inner)
+    Ok(Entry { reg, code, dtype: instr.dtype, buffer: 0, direct: None, chain: 0 })
 }

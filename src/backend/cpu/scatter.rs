@@ -1,9 +1,10 @@
 //! Additions at indexed places. Each place receives its additions in the order of the sources, on any number of threads.
 
 use super::broken;
-use super::eval::{elements, elements_mut, out_of_range, pack};
+use super::copy::{elements, elements_mut, pack};
 use super::maps::with_type;
 use super::num::Num;
+use super::sources::out_of_range;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::plan::{Origin, Scatter};

@@ -116,9 +116,12 @@ impl Run {
         let (lo, hi) = match self.stride {
             0 if (0..size).contains(&self.first) => (0, n),
             0 => (0, 0),
-            s if s > 0 => (ceil_div(-self.first, s), ceil_div(size - self.first, s)),
+            s if s > 0 => (ceil_div(self.first.saturating_neg(), s), ceil_div(size.saturating_sub(self.first), s)),
             // Counting down: below `size` from the first point with first - j·|s| <= size - 1, at least 0 up to j = first/|s|.
-            s => (ceil_div(self.first - size + 1, -s), self.first.div_euclid(-s) + 1),
+            s => {
+                let s = s.saturating_neg();
+                (ceil_div(self.first.saturating_sub(size - 1), s), self.first.div_euclid(s).saturating_add(1))
+            }
         };
         let (lo, hi) = (lo.clamp(0, n), hi.clamp(0, n));
         lo as usize..hi.max(lo) as usize
@@ -126,7 +129,7 @@ impl Run {
 }
 
 fn ceil_div(a: i64, b: i64) -> i64 {
-    -(-a).div_euclid(b)
+    a.saturating_neg().div_euclid(b).saturating_neg()
 }
 
 /// The multi-index of point number `linear`.

@@ -111,6 +111,65 @@ fn a_loop_may_overwrite_what_it_reads() {
     }
 }
 
+/// -min(|b - max(relu((x + p)·a), q)|, r)·x on single numbers, NaN winning.
+fn chained(x: f32, a: f32, b: f32, [p, q, r]: [f32; 3]) -> f32 {
+    let max = |a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) };
+    let min = |a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.min(b) };
+    -min((b - max(max((x + p) * a, 0.0), q)).abs(), r) * x
+}
+
+#[test]
+fn chains_of_maps_of_all_lengths_even_past_the_caches() {
+    use BinaryOp::*;
+    for n in [1, 63, 64, 65, 1023, 1025, 5000, (1 << 22) + 777] {
+        let mut data = [noise(n, 1), noise(n, 2), noise(n, 3)];
+        for (i, d) in data.iter_mut().enumerate() {
+            d[n * (i + 1) / 4] = f32::NAN;
+        }
+        for params in [[0.25, -0.5, 0.75], [0.25, f32::NAN, 0.75]] {
+            let f = DType::F32;
+            let mut build = Builder::new(&[n], &[]);
+            let [x, a, b] = [0, 1, 2].map(|slot| build.load(slot, f, affine(0, &[1])));
+            let [p, q, r] = [0, 1, 2].map(|param| build.op(InstrKind::Param { param }, f));
+            let v = build.op(InstrKind::Binary { op: Add, lhs: p, rhs: x }, f);
+            let v = build.op(InstrKind::Binary { op: Mul, lhs: v, rhs: a }, f);
+            let v = build.op(InstrKind::Unary { op: UnaryOp::Relu, src: v }, f);
+            let v = build.op(InstrKind::Binary { op: Max, lhs: v, rhs: q }, f);
+            let v = build.op(InstrKind::Binary { op: Sub, lhs: b, rhs: v }, f);
+            let v = build.op(InstrKind::Unary { op: UnaryOp::Abs, src: v }, f);
+            let v = build.op(InstrKind::Binary { op: Min, lhs: r, rhs: v }, f);
+            let v = build.op(InstrKind::Unary { op: UnaryOp::Neg, src: v }, f);
+            let v = build.op(InstrKind::Binary { op: Mul, lhs: v, rhs: x }, f);
+            // Where two stores want it, the value is kept.
+            let mut build = build.store(3, affine(0, &[1]), v);
+            if n < 5000 {
+                build = build.store(4, affine(0, &[1]), v);
+            }
+            let scalars = params.map(|v| Scalar::Float(v as f64));
+            let slots = [bytes(&data[0]), bytes(&data[1]), bytes(&data[2]), vec![0; 4 * n], vec![0; 4 * n]];
+            let out = run(build.step(), &slots, &scalars).unwrap();
+            let want: Vec<f32> = (0..n).map(|i| chained(data[0][i], data[1][i], data[2][i], params)).collect();
+            for slot in if n < 5000 { 3..5 } else { 3..4 } {
+                for (i, (got, want)) in f32::from_bytes(&out[slot]).iter().zip(&want).enumerate() {
+                    assert!(got == want || (got.is_nan() && want.is_nan()), "{n} {i}: {got} instead of {want}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn results_past_the_caches_without_a_chain() {
+    let n = (1 << 22) + 5;
+    let mut b = Builder::new(&[n], &[]);
+    let i = b.push(InstrKind::Iota { at: affine(-3, &[1]) }, DType::I32, Level::Outer);
+    let f = b.op(InstrKind::Cast { src: i }, DType::F32);
+    // One element further on, so that nothing is aligned.
+    let out = run(b.store(0, affine(1, &[1]), f).step(), &[vec![0; 4 * (n + 1)]], &[]).unwrap();
+    let out = f32::from_bytes(&out[0]);
+    assert!(out[0] == 0.0 && out[1..].iter().enumerate().all(|(i, &v)| v == i as f32 - 3.0));
+}
+
 #[test]
 fn random_elements_are_those_of_the_definition() {
     let scalars = [Scalar::Int(0x89AB_CDEF), Scalar::Int(7), Scalar::Int(3)];
