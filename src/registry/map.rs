@@ -1,6 +1,6 @@
 //! Element by element.
 
-use super::{OpInfo, one, op, x};
+use super::{OpInfo, mask, one, op, x};
 
 pub(super) const OPS: &[OpInfo] = &[
     op("exp", "{}", &[x(&[3, 5])], |c| one(c.x(0).exp())),
