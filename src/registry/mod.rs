@@ -121,7 +121,7 @@ impl OpInfo {
     pub fn call(&self, device: &Device, inputs: &[Tensor], args: &Args) -> Result<Vec<Tensor>> {
         let at = Caller::here();
         let count = self.inputs.len();
-        if inputs.len() != count && !(self.variadic && !inputs.is_empty()) {
+        if inputs.len() != count && (inputs.is_empty() || !self.variadic) {
             return Err(Error::op(self.name, at, format!("takes {count} tensors, {} were given", inputs.len())));
         }
         let call = Call::new(self, device, inputs, args).map_err(|detail| Error::op(self.name, at, detail))?;
@@ -185,10 +185,10 @@ mod tests {
 
     #[test]
     fn a_wrong_argument_is_named() {
-        let x = Tensor::zeros([2], DType::F32, &Device::cpu());
+        let x = [Tensor::zeros([2], DType::F32, &Device::cpu())];
         let call = |text: &str| {
             let args = Args::parse(text).unwrap();
-            find("softmax").unwrap().call(&Device::cpu(), &[x.clone()], &args).unwrap_err().to_string()
+            find("softmax").unwrap().call(&Device::cpu(), &x, &args).unwrap_err().to_string()
         };
         assert!(call(r#"{"axis": "last"}"#).contains("axis"));
         assert!(call(r#"{"axes": 1}"#).contains("axes"));
