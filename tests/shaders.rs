@@ -48,7 +48,7 @@ impl Backend for Recording {
 
 /// The kernels of every case and of its gradient, by case.
 fn kernels() -> Option<BTreeMap<&'static str, Vec<String>>> {
-    let gpu = common::gpu()?;
+    let gpu = common::devices_of("wgpu").into_iter().next()?;
     let mut all = BTreeMap::new();
     for case in cases::cases() {
         let texts = Arc::new(Mutex::new(Vec::new()));
@@ -100,6 +100,30 @@ fn every_kernel_is_valid_and_translates_to_spirv_msl_and_hlsl() {
     }
     println!("{} distinct kernels translate to SPIR-V, MSL and HLSL; none was left out", distinct.len());
     assert!(distinct.len() > 100, "the table gave only {} kernels", distinct.len());
+}
+
+#[test]
+#[cfg(feature = "cuda")]
+fn every_kernel_translates_to_cuda_c_and_nvrtc_takes_it() {
+    use sunstone::backend::cuda::translate::{Options, Uniforms, translate};
+    use sunstone::backend::cuda::{library, nvrtc};
+    let Some(kernels) = kernels() else { return };
+    let distinct: std::collections::BTreeSet<&String> = kernels.values().flatten().collect();
+    let compiler = library::nvrtc();
+    if let Err(why) = &compiler {
+        println!("skipped the compilation: {why}");
+    }
+    for (i, text) in distinct.iter().enumerate() {
+        let (module, info) = parse(text);
+        let uniforms = if i % 2 == 0 { Uniforms::Value } else { Uniforms::Pointer };
+        let cuda = translate(&module, &info, "main", &Options { trusted: true, uniforms })
+            .unwrap_or_else(|e| panic!("{e}\n{text}"));
+        if compiler.is_ok() {
+            nvrtc::machine_code(&cuda.source, nvrtc::Target { architecture: 90, fused: false })
+                .unwrap_or_else(|e| panic!("{e}\n{}", cuda.source));
+        }
+    }
+    println!("{} distinct kernels translate to CUDA C", distinct.len());
 }
 
 #[test]

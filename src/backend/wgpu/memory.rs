@@ -1,5 +1,7 @@
 //! Buffers: where they come from, and how elements get into them and out again.
 
+use super::super::origins::FLAG_BYTES;
+use super::super::words::{narrow, widened};
 use super::{Core, native};
 use crate::device::{Block, BlockSource, Storage};
 use crate::dtype::DType;
@@ -128,7 +130,7 @@ impl Core {
     pub(super) fn download(&self, source: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Vec<u8>> {
         let flags = self.flags.pending();
         let size = source.map_or(0, |s| s.2);
-        let header = if flags { super::flags::BYTES } else { 0 };
+        let header = if flags { FLAG_BYTES as u64 } else { 0 };
         let total = header + size;
         if total == 0 {
             self.wait(None)?;
@@ -190,23 +192,5 @@ impl Core {
             })
         })
         .map_err(|e| self.error(format!("no memory to read {bytes} bytes back: {e}")))
-    }
-}
-
-/// Host elements as the device holds them: bytes become words.
-fn widened(dtype: DType, bytes: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    match dtype {
-        DType::U8 => bytes.iter().flat_map(|&b| [b, 0, 0, 0]).collect::<Vec<u8>>().into(),
-        DType::Bool => bytes.iter().flat_map(|&b| [(b != 0) as u8, 0, 0, 0]).collect::<Vec<u8>>().into(),
-        _ => bytes.into(),
-    }
-}
-
-/// And back.
-fn narrow(dtype: DType, words: &[u8], out: &mut Vec<u8>) {
-    match dtype {
-        DType::U8 => out.extend(words.iter().step_by(4)),
-        DType::Bool => out.extend(words.as_chunks::<4>().0.iter().map(|w| (*w != [0; 4]) as u8)),
-        _ => out.extend_from_slice(words),
     }
 }
