@@ -64,6 +64,12 @@ impl Context {
         self.check("cuCtxSetCurrent", unsafe { sys::cuCtxSetCurrent(self.raw) })
     }
 
+    /// Makes the context this thread's whether or not it is lost: for giving things back.
+    pub fn current(&self) {
+        // SAFETY: the context lives as long as `self`.
+        unsafe { sys::cuCtxSetCurrent(self.raw) };
+    }
+
     /// The error of a driver's call. What ends the context is remembered.
     pub fn check(&self, what: &str, code: CUresult) -> Result<()> {
         let Err(detail) = call(what, code) else { return Ok(()) };
@@ -106,7 +112,7 @@ impl Drop for Context {
     fn drop(&mut self) {
         // SAFETY: nobody else holds the handles any more. What fails on the way out has nobody left to tell.
         unsafe {
-            sys::cuCtxSetCurrent(self.raw);
+            self.current();
             sys::cuStreamDestroy_v2(self.stream);
             let recorder = self.recorder.get_mut().unwrap_or_else(|e| e.into_inner()).0;
             sys::cuStreamDestroy_v2(recorder);

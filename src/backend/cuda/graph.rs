@@ -38,10 +38,9 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        if self.context.enter().is_ok() {
-            // SAFETY: destroyed once.
-            unsafe { sys::cuEventDestroy_v2(self.raw) };
-        }
+        self.context.current();
+        // SAFETY: destroyed once.
+        unsafe { sys::cuEventDestroy_v2(self.raw) };
     }
 }
 
@@ -90,9 +89,8 @@ impl Graph {
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        if self.context.enter().is_ok() {
-            // SAFETY: destroyed once; a run that is under way ends first.
-            unsafe { sys::cuGraphExecDestroy(self.raw) };
-        }
+        self.context.current();
+        // SAFETY: destroyed once; a run that is under way ends first.
+        unsafe { sys::cuGraphExecDestroy(self.raw) };
     }
 }

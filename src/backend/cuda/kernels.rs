@@ -27,10 +27,9 @@ unsafe impl Sync for Kernel {}
 
 impl Drop for Kernel {
     fn drop(&mut self) {
-        if self.context.enter().is_ok() {
-            // SAFETY: unloaded once; nothing that was started from it is lost, for the driver waits.
-            unsafe { sys::cuModuleUnload(self.module) };
-        }
+        self.context.current();
+        // SAFETY: unloaded once; nothing that was started from it is lost, for the driver waits.
+        unsafe { sys::cuModuleUnload(self.module) };
     }
 }
 

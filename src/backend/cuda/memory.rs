@@ -63,10 +63,7 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         self.reserved.fetch_sub(self.bytes as u64, Ordering::Relaxed);
-        if self.context.enter().is_err() {
-            // A lost context has taken its memory with it.
-            return;
-        }
+        self.context.current();
         // SAFETY: the address is the driver's own and given back once; work that was asked before still finds it.
         unsafe {
             match self.context.pools {
@@ -103,10 +100,9 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        if self.context.enter().is_ok() {
-            // SAFETY: given back once.
-            unsafe { sys::cuMemFreeHost(self.address) };
-        }
+        self.context.current();
+        // SAFETY: given back once.
+        unsafe { sys::cuMemFreeHost(self.address) };
     }
 }
 

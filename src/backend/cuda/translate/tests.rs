@@ -173,7 +173,7 @@ fn subgroups() {
              f[2] = subgroupShuffle(x, lane) + subgroupShuffleXor(x, 1u) + subgroupShuffleUp(x, 1u) + subgroupShuffleDown(x, 2u);
              f[3] = quadSwapX(x) + quadSwapDiagonal(x) + quadBroadcast(x, 2u); u[0] = subgroupBallot(x > 0.0);
              u[1] = subgroupAnd(u[2]) | subgroupOr(u[3]) ^ subgroupXor(u[4]); subgroupBarrier();
-             if (subgroupAll(x > 0.0) || subgroupAny(x < 1.0) || subgroupElect()) { f[4] = f32(size + which + count); }
+             if (subgroupAll(x > 0.0) || subgroupAny(x < 1.0)) { f[4] = f32(size + which + count); }
          }",
     );
 }
