@@ -3,7 +3,7 @@
 use super::Core;
 use super::graph::{Event, Graph};
 use super::kernels::{Kernel, uniforms};
-use super::matmul::{self, Lowered};
+use super::matmul::{self, Lowered, Place};
 use super::memory::Memory;
 use super::product::{Places, Problem, Product};
 use super::translate::{Param, Uniforms};
@@ -79,7 +79,7 @@ struct ProductLaunch {
 /// What becomes of a step before its kernels are compiled.
 enum Draft {
     Kernel(KernelSource),
-    Product(Lowered, Product),
+    Product(Box<(Lowered, Product)>),
 }
 
 impl CudaExecutable {
@@ -96,7 +96,8 @@ impl CudaExecutable {
         let (mut launches, mut number_bytes, mut scratch_bytes) = (Vec::new(), 0usize, 0);
         for draft in drafts {
             launches.push(match draft {
-                Draft::Product(lowered, strict) => {
+                Draft::Product(both) => {
+                    let (lowered, strict) = *both;
                     scratch_bytes = scratch_bytes.max(lowered.scratch);
                     Launch::Product(Box::new(ProductLaunch { lowered, products: Mutex::new((strict, None)) }))
                 }
@@ -245,7 +246,7 @@ impl Core {
                 && let Some(product) = products.prepare(&lowered.problem)?
             {
                 let rest = lowered.rest.clone();
-                drafts.push(Draft::Product(lowered, product));
+                drafts.push(Draft::Product(Box::new((lowered, product))));
                 if let Some(rest) = rest {
                     drafts.extend(self.generate(&Step::Loop(rest))?.into_iter().map(Draft::Kernel));
                 }
@@ -282,7 +283,7 @@ impl Core {
             *other = products.prepare(&Problem { tf32, ..lowered.problem })?;
         }
         let product = other.as_ref().filter(|_| tf32).unwrap_or(strict);
-        let at = |(slot, start): (usize, i64), more: i64| match addresses.get(slot) {
+        let at = |(slot, start): Place, more: i64| match addresses.get(slot) {
             Some(address) => Ok(address.wrapping_add_signed((start + more) * 4)),
             None => Err(self.context.error("a product lacks a slot")),
         };

@@ -14,15 +14,18 @@ const CALLS: usize = 64;
 /// Below so many multiplications a generated kernel, which does the epilogue in one go, is the faster.
 const SMALL: usize = 1 << 16;
 
+/// A slot, and an element of it.
+pub(super) type Place = (usize, i64);
+
 /// A contraction as products and what follows them.
 #[derive(Debug, Clone)]
 pub(super) struct Lowered {
     pub problem: Problem,
     /// Slots and first elements of a, b and d, as cuBLASLt names them.
-    pub a: (usize, i64),
-    pub b: (usize, i64),
-    pub d: (usize, i64),
-    pub bias: Option<(usize, i64)>,
+    pub a: Place,
+    pub b: Place,
+    pub d: Place,
+    pub bias: Option<Place>,
     /// Further first elements, added to those of a, b and d: one call each.
     pub calls: Vec<[i64; 3]>,
     /// What is left to do with the result, which it loads from `d`.
@@ -78,7 +81,7 @@ pub(super) fn lower(c: &Contract, scratch: usize) -> Option<Lowered> {
 }
 
 /// Where the product is written (slot and first element), the bias that it takes along, and the loop that is left.
-fn target(c: &Contract, n: usize, scratch: usize) -> ((usize, i64), Option<(usize, i64)>, Option<Loop>) {
+fn target(c: &Contract, n: usize, scratch: usize) -> (Place, Option<Place>, Option<Loop>) {
     let e = &c.epilogue;
     let shape = Shape::from(&e.outer[..]);
     let place = e.stores.iter().find(|s| in_place(c, &shape, s)).map(|s| (s.slot, s.at.offset));
@@ -111,7 +114,7 @@ fn in_place(c: &Contract, shape: &Shape, s: &Store) -> bool {
 }
 
 /// The vector along the last axis that is added to the result, if that is all that happens to it.
-fn bias(e: &Loop, store: &Store, n: usize) -> Option<(usize, i64)> {
+fn bias(e: &Loop, store: &Store, n: usize) -> Option<Place> {
     let InstrKind::Binary { op: BinaryOp::Add, lhs, rhs } = e.instrs[store.value].kind else { return None };
     let other = match (&e.instrs[lhs].kind, &e.instrs[rhs].kind) {
         (InstrKind::Accumulator, _) => rhs,
