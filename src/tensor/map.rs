@@ -38,7 +38,7 @@ macro_rules! operand_from {
         }
     })*};
 }
-operand_from!(bool u8 u32 i32 i64 f32 f64);
+operand_from!(bool u8 u32 i32 i64 half::f16 half::bf16 f32 f64);
 
 impl Operand {
     /// As a tensor beside `other`, in the type the number takes there.
