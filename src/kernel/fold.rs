@@ -5,7 +5,7 @@
 //! Everything that decides whether a barrier is reached is the same for the whole workgroup.
 
 use super::domain::merge_axes;
-use super::write::{Body, Writer};
+use super::write::{Body, Halves, Writer};
 use super::{KernelSource, Result, count, ops, spread};
 use crate::dtype::DType;
 use crate::graph::ReduceOp;
@@ -65,7 +65,7 @@ pub fn fold(l: &Loop) -> Result<KernelSource> {
     let team = Team::choose(&l);
     let dispatch = spread(l.outer_len().div_ceil(team.rows))?;
     let mut w = Writer::default();
-    w.touch_loop(&l)?;
+    w.touch_loop(&l, Halves::Alone)?;
     let width = w.count(dispatch[0]);
     let rows = w.count(count(l.outer_len())?);
     let length = w.count(count(l.inner_len())?);
@@ -210,7 +210,7 @@ impl Rows<'_> {
 
     fn is_float_sum(&self, r: Reg) -> bool {
         let i = &self.body.l.instrs[r];
-        i.dtype == DType::F32 && matches!(i.kind, InstrKind::Reduce { op: ReduceOp::Sum, .. })
+        ops::computed(i.dtype) == DType::F32 && matches!(i.kind, InstrKind::Reduce { op: ReduceOp::Sum, .. })
     }
 
     /// A fold's operation, its source and the dtype of what it folds.
@@ -278,7 +278,7 @@ impl Rows<'_> {
         let base = if self.team.across { "member" } else { "0u" };
         for (k, &r) in folds.iter().enumerate() {
             let (op, _, dtype) = self.parts(r);
-            let stored = ops::stored_type(dtype)?;
+            let stored = ops::folded_type(dtype)?;
             let t = format!("team{k}_{stored}");
             self.scratch.insert(t.clone(), stored);
             let _ = writeln!(put, "    {t}[id] = f{r};");
@@ -364,7 +364,7 @@ impl Rows<'_> {
 
 /// The function that orders pairs for `argmax` or `argmin`.
 fn beats(op: ReduceOp, dtype: DType) -> String {
-    let t = match dtype {
+    let t = match ops::computed(dtype) {
         DType::F32 => "f32",
         DType::I32 => "i32",
         _ => "u32",
