@@ -1,7 +1,8 @@
 //! Element types, and the host types that stand for them.
 
-use half::{bf16, f16};
 use std::fmt;
+
+pub use half::{bf16, f16};
 
 /// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
