@@ -186,7 +186,7 @@ fn every_op_is_the_f32_op_rounded() -> Result<()> {
                     let near = (g ^ e) & 0x8000 == 0 && g.abs_diff(e) <= 1 || (gv - ev).abs() < 1e-7;
                     let (x, y) = (x[i], y[i]);
                     assert!(
-                        g == e || (!exact && near),
+                        g == e || gv == ev || (!exact && near),
                         "{name}({x}, {y}) in {dtype} on {device}: {g:04x} {gv}, not {e:04x} {ev}"
                     );
                 }
@@ -230,7 +230,8 @@ fn the_table_of_ops_holds_in_halves() -> Result<()> {
                 assert_eq!(a.len(), b.len());
                 let tolerance = steps * step_of(dtype) * scale(b);
                 for (i, (a, b)) in a.iter().zip(b).enumerate() {
-                    let fits = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance;
+                    let both = a.is_nan() && b.is_nan() || a.is_infinite() && b.abs() > f16::MAX.to_f64();
+                    let fits = a == b || both || (a - b).abs() <= tolerance;
                     assert!(fits, "{} in {dtype}, {what}: element {i} is {a}, expected {b}", case.name);
                 }
             };

@@ -3,7 +3,8 @@
 //! The kernels are files (`shaders/matmul*.wgsl`); this writes the functions that they reach their operands through.
 //! A convolution is an implicit GEMM: its functions decode rows, columns and terms into channels and places.
 
-use super::write::{Body, Halves, Writer};
+use super::pairs::stores_half;
+use super::write::{Body, Writer};
 use super::{KernelSource, Result, count, ops, spread, unsupported};
 use crate::dtype::DType;
 use crate::plan::{Contract, ContractKind, ConvSizes, Operand};
@@ -38,7 +39,7 @@ pub fn contract(c: &Contract) -> Result<KernelSource> {
     let mut w = Writer::default();
     w.touch(c.a.slot, c.dtype, false)?;
     w.touch(c.b.slot, c.dtype, false)?;
-    w.touch_loop(&c.epilogue, Halves::Alone)?;
+    w.touch_loop(&c.epilogue, |s| stores_half(&c.epilogue, s))?;
     let product = match &c.kind {
         ContractKind::Matmul { batch, m, n, k } => matmul(&mut w, c, batch, [*m, *n, *k])?,
         ContractKind::Conv(s) => forward(&mut w, c, s)?,

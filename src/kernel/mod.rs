@@ -10,6 +10,7 @@ mod fold;
 mod library;
 mod map;
 mod ops;
+mod pairs;
 mod scatter;
 mod write;
 

@@ -25,15 +25,6 @@ struct SlotUse {
     shared: bool,
 }
 
-/// How halves, two of which lie in a word, are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Halves {
-    /// Each on its own: another invocation may be writing the word's other half, so the word is changed atomically.
-    Alone,
-    /// An invocation has both halves of a word.
-    Pairs,
-}
-
 impl Writer {
     /// Says that a slot is used as elements of `dtype`. All uses must be known before the first [`Writer::load`].
     pub fn touch(&mut self, slot: usize, dtype: DType, writes: bool) -> Result<()> {
@@ -55,8 +46,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Says so of all that a loop loads and stores, and checks its dtypes.
-    pub fn touch_loop(&mut self, l: &Loop, halves: Halves) -> Result<()> {
+    /// Says so of all that a loop loads and stores, and checks its dtypes. Where `shared` holds of a store of halves,
+    /// another invocation may be writing the word's other half, and the word is changed atomically.
+    pub fn touch_loop(&mut self, l: &Loop, shared: impl Fn(&Store) -> bool) -> Result<()> {
         for instr in &l.instrs {
             ops::register_type(instr.dtype)?;
             if let Some(slot) = instr.kind.slot() {
@@ -65,8 +57,7 @@ impl Writer {
             self.reports |= matches!(instr.kind, InstrKind::Gather { .. });
         }
         for s in &l.stores {
-            let dtype = l.instrs[s.value].dtype;
-            self.touch_shared(s.slot, dtype, true, dtype.is_half() && halves == Halves::Alone)?;
+            self.touch_shared(s.slot, l.instrs[s.value].dtype, true, shared(s))?;
         }
         Ok(())
     }
@@ -130,8 +121,7 @@ impl Writer {
         let wanted = ops::stored_type(dtype)?;
         if dtype.is_half() {
             let word = format!("&b{i}[at >> 1u]");
-            let bits = half_bits(dtype, value);
-            let change = format!("half_change(atomicLoad({word}), at, {bits})");
+            let change = format!("half_change(atomicLoad({word}), at, {dtype}_from_f32({value}))");
             return Ok(format!("{{ let at = {index}; atomicXor({word}, {change}); }}"));
         }
         let mut value = if dtype == DType::Bool { format!("select(0u, 1u, {value})") } else { value.to_owned() };
@@ -206,11 +196,6 @@ impl Writer {
         }
         Ok(text)
     }
-}
-
-/// An expression for the bits of a half.
-pub fn half_bits(dtype: DType, value: &str) -> String {
-    format!("{dtype}_from_f32({value})")
 }
 
 /// Writes the instructions of a loop, given its indices `i0..` of `outer` and `j0..` of `inner`.
