@@ -10,6 +10,7 @@ mod fold;
 mod library;
 mod map;
 mod ops;
+mod pairs;
 mod scatter;
 mod write;
 
@@ -76,7 +77,7 @@ impl Number {
 /// A scalar as it lies in a word of the device.
 fn scalar_word(s: Scalar, dtype: DType) -> u32 {
     match dtype {
-        DType::F32 | DType::F64 => (s.to_f64() as f32).to_bits(),
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => s.to_f32(dtype).to_bits(),
         DType::Bool => (s.to_f64() != 0.0) as u32,
         DType::U8 => s.to_i64() as u8 as u32,
         DType::U32 | DType::I32 | DType::I64 => s.to_i64() as u32,

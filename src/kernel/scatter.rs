@@ -1,7 +1,7 @@
 //! Additions at indexed places: a copy of the base, then one atomic addition for each source element.
 
 use super::write::Writer;
-use super::{KernelSource, Number, Result, count, map, spread};
+use super::{KernelSource, Number, Result, count, map, spread, unsupported};
 use crate::dtype::DType;
 use crate::plan::{Affine, Instr, InstrKind, Level, Loop, Operand, Scatter, Store};
 use crate::shape::{Dims, Shape};
@@ -31,6 +31,10 @@ fn copy(s: &Scatter) -> Loop {
 }
 
 fn add(s: &Scatter) -> Result<KernelSource> {
+    if s.dtype.is_half() {
+        // Many small addends would be lost in a sum of 11 or 8 bits: tensors scatter halves as f32.
+        return Err(unsupported(format!("scatter_add of {}; cast to f32 first", s.dtype)));
+    }
     let mut sizes = s.shape.clone();
     sizes[s.axis] = s.count;
     let points: usize = sizes.iter().product();

@@ -140,7 +140,9 @@ impl Tensor {
             return windows;
         }
         let rank = windows.rank();
-        let sum = windows.reduce_axes(ReduceOp::Sum, [rank - 2, rank - 1].into_iter().collect(), false, at);
-        sum.binary(BinaryOp::Mul, (1.0 / (kernel[0] * kernel[1]) as f64).into(), at)
+        windows.widened(at, |windows| {
+            let sum = windows.reduce_axes(ReduceOp::Sum, [rank - 2, rank - 1].into_iter().collect(), false, at);
+            sum.binary(BinaryOp::Mul, (1.0 / (kernel[0] * kernel[1]) as f64).into(), at)
+        })
     }
 }

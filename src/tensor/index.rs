@@ -27,6 +27,11 @@ impl Tensor {
         let at = Caller::here();
         match resolve(axis as i64, self.rank()) {
             _ if self.error().is_some() => self.clone(),
+            // Sums of many halves are made in f32 and rounded once.
+            Ok(axis) if self.dtype() == src.dtype() => self.widened(at, |x| {
+                let src = src.cast_at(x.dtype(), at);
+                Tensor::apply(Op::ScatterAdd { axis }, &[x, &index.as_index(at), &src], at)
+            }),
             Ok(axis) => Tensor::apply(Op::ScatterAdd { axis }, &[self, &index.as_index(at), src], at),
             Err(detail) => Tensor::bad("scatter_add", at, detail),
         }

@@ -5,6 +5,7 @@ mod contract;
 mod create;
 mod custom;
 mod display;
+mod half;
 mod index;
 mod map;
 mod reduce;

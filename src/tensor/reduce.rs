@@ -28,18 +28,22 @@ impl Tensor {
 
     fn mean_at(&self, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
         let x = if self.dtype().is_float() { self.clone() } else { self.cast_at(DType::F32, at) };
-        let sum = x.reduce(ReduceOp::Sum, axes, keepdim, at);
-        let count = self.numel() as f64 / sum.numel().max(1) as f64;
-        sum.binary(BinaryOp::Mul, (1.0 / count).into(), at)
+        x.widened(at, |x| {
+            let sum = x.reduce(ReduceOp::Sum, axes, keepdim, at);
+            let count = self.numel() as f64 / sum.numel().max(1) as f64;
+            sum.binary(BinaryOp::Mul, (1.0 / count).into(), at)
+        })
     }
 
     fn var_at(&self, axes: Axes, correction: f64, keepdim: bool, at: Caller) -> Tensor {
         let x = if self.dtype().is_float() { self.clone() } else { self.cast_at(DType::F32, at) };
-        let centred = x.binary(BinaryOp::Sub, x.mean_at(axes.clone(), true, at).into(), at);
-        let squares = centred.binary(BinaryOp::Mul, (&centred).into(), at);
-        let sum = squares.reduce(ReduceOp::Sum, axes, keepdim, at);
-        let count = self.numel() as f64 / sum.numel().max(1) as f64;
-        sum.binary(BinaryOp::Mul, (1.0 / (count - correction)).into(), at)
+        x.widened(at, |x| {
+            let centred = x.binary(BinaryOp::Sub, x.mean_at(axes.clone(), true, at).into(), at);
+            let squares = centred.binary(BinaryOp::Mul, (&centred).into(), at);
+            let sum = squares.reduce(ReduceOp::Sum, axes, keepdim, at);
+            let count = self.numel() as f64 / sum.numel().max(1) as f64;
+            sum.binary(BinaryOp::Mul, (1.0 / (count - correction)).into(), at)
+        })
     }
 
     /// `E[x]` over the axes. Integers and bools become `f32`.
@@ -70,7 +74,8 @@ impl Tensor {
     #[track_caller]
     pub fn std(&self, axes: impl Into<Axes>, correction: f64) -> Tensor {
         let at = Caller::here();
-        self.var_at(axes.into(), correction, false, at).unary(UnaryOp::Sqrt, at)
+        let axes = axes.into();
+        self.widened(at, |x| x.var_at(axes, correction, false, at).unary(UnaryOp::Sqrt, at))
     }
 
     /// True where any element over the axes is not 0.

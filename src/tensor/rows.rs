@@ -47,10 +47,12 @@ impl Tensor {
             Err(t) => return t,
         };
         let one: Dims<usize> = Dims::from_elem(axis, 1);
-        let max = no_grad(|| self.reduce_axes(ReduceOp::Max, one.clone(), true, at));
-        let exp = self.binary(BinaryOp::Sub, max.into(), at).unary(UnaryOp::Exp, at);
-        let sum = exp.reduce_axes(ReduceOp::Sum, one, true, at);
-        exp.binary(BinaryOp::Div, sum.into(), at)
+        self.widened(at, |x| {
+            let max = no_grad(|| x.reduce_axes(ReduceOp::Max, one.clone(), true, at));
+            let exp = x.binary(BinaryOp::Sub, max.into(), at).unary(UnaryOp::Exp, at);
+            let sum = exp.reduce_axes(ReduceOp::Sum, one, true, at);
+            exp.binary(BinaryOp::Div, sum.into(), at)
+        })
     }
 
     /// `x - log Σ exp(x)` along `axis`.
@@ -58,10 +60,10 @@ impl Tensor {
     pub fn log_softmax(&self, axis: isize) -> Tensor {
         let at = Caller::here();
         match self.along("log_softmax", axis, at) {
-            Ok(axis) => {
-                let (shifted, lse) = self.shifted(axis, at);
+            Ok(axis) => self.widened(at, |x| {
+                let (shifted, lse) = x.shifted(axis, at);
                 shifted.binary(BinaryOp::Sub, lse.into(), at)
-            }
+            }),
             Err(t) => t,
         }
     }
@@ -71,12 +73,12 @@ impl Tensor {
     pub fn logsumexp(&self, axis: isize) -> Tensor {
         let at = Caller::here();
         match self.along("logsumexp", axis, at) {
-            Ok(axis) => {
+            Ok(axis) => self.widened(at, |x| {
                 let one: Dims<usize> = Dims::from_elem(axis, 1);
-                let (_, lse) = self.shifted(axis, at);
-                let max = no_grad(|| self.reduce_axes(ReduceOp::Max, one.clone(), true, at));
+                let (_, lse) = x.shifted(axis, at);
+                let max = no_grad(|| x.reduce_axes(ReduceOp::Max, one.clone(), true, at));
                 lse.binary(BinaryOp::Add, max.into(), at).reshape_to(self.shape().without(&one), at)
-            }
+            }),
             Err(t) => t,
         }
     }
@@ -89,11 +91,13 @@ impl Tensor {
             return Tensor::bad("layer_norm", at, format!("{axes} axes of {}", self.shape()));
         }
         let list: Vec<usize> = (self.rank().saturating_sub(axes)..self.rank()).collect();
-        let mean = self.mean_keepdim(&list[..]);
-        let centred = self.binary(BinaryOp::Sub, mean.into(), at);
-        let var = centred.binary(BinaryOp::Mul, (&centred).into(), at).mean_keepdim(&list[..]);
-        let scale = var.binary(BinaryOp::Add, eps.into(), at).unary(UnaryOp::Rsqrt, at);
-        centred.binary(BinaryOp::Mul, scale.into(), at)
+        self.widened(at, |x| {
+            let mean = x.mean_keepdim(&list[..]);
+            let centred = x.binary(BinaryOp::Sub, mean.into(), at);
+            let var = centred.binary(BinaryOp::Mul, (&centred).into(), at).mean_keepdim(&list[..]);
+            let scale = var.binary(BinaryOp::Add, eps.into(), at).unary(UnaryOp::Rsqrt, at);
+            centred.binary(BinaryOp::Mul, scale.into(), at)
+        })
     }
 
     /// The mean over the batch of `-log softmax(self)[target]`: `self [batch, classes]`, `targets [batch]` integers.
@@ -128,8 +132,10 @@ impl Tensor {
             );
             return Tensor::bad("cross_entropy", at, detail);
         }
-        let mut rows = function::apply_at(CrossEntropy { at }, &[self, &targets.as_index(at)], at);
-        rows.swap_remove(0).mean(..)
+        self.widened(at, |x| {
+            let mut rows = function::apply_at(CrossEntropy { at }, &[x, &targets.as_index(at)], at);
+            rows.swap_remove(0).mean(..)
+        })
     }
 
     /// The mean of `(self - target)²`.

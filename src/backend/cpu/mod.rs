@@ -13,6 +13,7 @@ mod copy;
 mod domain;
 mod eval;
 mod fold;
+mod half;
 mod maps;
 mod math;
 mod memory;
