@@ -10,7 +10,10 @@ mod fold;
 mod library;
 mod map;
 mod ops;
+mod rows;
+mod scan;
 mod scatter;
+mod sort;
 mod write;
 
 use crate::dtype::{DType, Scalar};
@@ -90,6 +93,8 @@ pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
         Step::Loop(l) => loop_kernel(l).map(|k| vec![k]),
         Step::Contract(c) => contract::contract(c).map(|k| vec![k]),
         Step::Scatter(s) => scatter::scatter(s),
+        Step::Scan(s) => scan::scan(s).map(|k| vec![k]),
+        Step::Sort(s) => sort::sort(s),
         Step::Custom(c) => custom(c).map(|k| vec![k]),
     }
 }

@@ -7,8 +7,12 @@ mod custom;
 mod display;
 mod index;
 mod map;
+mod order;
+mod put;
 mod reduce;
 mod rows;
+mod scan;
+mod select;
 mod shaping;
 mod slice;
 
