@@ -3,6 +3,7 @@
 mod check;
 pub mod function;
 mod gradients;
+mod order;
 mod rules;
 
 pub use check::{GradCheck, gradcheck};

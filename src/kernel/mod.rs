@@ -11,7 +11,10 @@ mod library;
 mod map;
 mod ops;
 mod pairs;
+mod rows;
+mod scan;
 mod scatter;
+mod sort;
 mod write;
 
 use crate::dtype::{DType, Scalar};
@@ -91,6 +94,8 @@ pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
         Step::Loop(l) => loop_kernel(l).map(|k| vec![k]),
         Step::Contract(c) => contract::contract(c).map(|k| vec![k]),
         Step::Scatter(s) => scatter::scatter(s),
+        Step::Scan(s) => scan::scan(s).map(|k| vec![k]),
+        Step::Sort(s) => sort::sort(s),
         Step::Custom(c) => custom(c).map(|k| vec![k]),
     }
 }

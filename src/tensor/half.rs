@@ -16,6 +16,17 @@ impl Tensor {
         }
     }
 
+    /// The same for an `f` with several results, of which the first has the tensor's type.
+    pub(crate) fn widened_all(&self, at: Caller, f: impl FnOnce(&Tensor) -> Vec<Tensor>) -> Vec<Tensor> {
+        let dtype = self.dtype();
+        if !dtype.is_half() {
+            return f(self);
+        }
+        let mut results = f(&self.cast_at(DType::F32, at));
+        results[0] = results[0].cast_at(dtype, at);
+        results
+    }
+
     /// `op(number, self)`
     pub(crate) fn after_number(&self, op: BinaryOp, number: Scalar, at: Caller) -> Tensor {
         let apply = |x: &Tensor| Operand::Scalar(number).beside(x, at).binary(op, x.into(), at);

@@ -8,8 +8,12 @@ mod display;
 mod half;
 mod index;
 mod map;
+mod order;
+mod put;
 mod reduce;
 mod rows;
+mod scan;
+mod select;
 mod shaping;
 mod slice;
 

@@ -51,9 +51,10 @@ impl Tensor {
         if self.error().is_some() || self.shape() == shape {
             return self.clone();
         }
-        let Some(missing) = shape.rank().checked_sub(self.rank()) else {
+        if self.shape().broadcast(shape).as_ref() != Some(shape) {
             return Tensor::bad(name, at, format!("cannot broadcast {} to {shape}", self.shape()));
-        };
+        }
+        let missing = shape.rank() - self.rank();
         let aligned: Shape = std::iter::repeat_n(1, missing).chain(self.shape().iter().copied()).collect();
         let x = self.reshape_to(aligned, at);
         if x.shape() == shape { x } else { Tensor::apply(Op::Expand(shape.clone()), &[&x], at) }
