@@ -35,6 +35,19 @@ pub fn normal(a: u32, b: u32) -> [f32; 2] {
     [radius * angle.cos(), radius * angle.sin()]
 }
 
+/// The numbers `0..n` (at most `i32::MAX` of them) in an order that `state` alone decides (Fisher and Yates; Durstenfeld,
+/// 1964). Sixty-four bits for each swap keep the bias under `n / 2^64`.
+pub(crate) fn shuffled(n: usize, state: GeneratorState) -> Vec<i32> {
+    let key = [state.seed as u32, (state.seed >> 32) as u32];
+    let mut order: Vec<i32> = (0..n as i32).collect();
+    for i in (1..n).rev() {
+        let words = philox([i as u32, 0, state.stream, 0], key);
+        let bits = (words[0] as u64) << 32 | words[1] as u64;
+        order.swap(i, ((bits as u128 * (i as u128 + 1)) >> 64) as usize);
+    }
+    order
+}
+
 /// How raw words become elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Distribution {
@@ -105,6 +118,17 @@ mod tests {
             philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0]),
             [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]
         );
+    }
+
+    #[test]
+    fn all_orders_of_three_are_as_likely() {
+        let mut counts = std::collections::BTreeMap::new();
+        for stream in 0..6000 {
+            *counts.entry(shuffled(3, GeneratorState { seed: 5, stream })).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), 6);
+        // Six standard deviations of a binomial of 6000 trials at 1/6 are 173.
+        assert!(counts.values().all(|&c: &i32| (c - 1000).abs() < 173), "{counts:?}");
     }
 
     #[test]

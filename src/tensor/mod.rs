@@ -1,19 +1,28 @@
 //! The user's tensor: a handle on an output of the lazy graph, or the error that took its place.
 
+mod activation;
+mod arith;
 mod axes;
 mod contract;
 mod create;
+mod ctc;
 mod custom;
 mod display;
+mod draw;
 mod index;
+mod loss;
 mod map;
+mod norm;
 mod reduce;
 mod rows;
 mod shaping;
 mod slice;
+mod statistics;
 
 pub use axes::Axes;
+pub use ctc::CtcLoss;
 pub use custom::custom;
+pub use loss::{BceWithLogits, CrossEntropy, NllLoss, Reduction};
 pub use map::Operand;
 pub use slice::{Index, IntoIndices, step};
 
