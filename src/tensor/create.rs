@@ -203,6 +203,10 @@ impl Tensor {
 
 /// The row and the column of every element of a matrix.
 fn positions(rows: usize, columns: usize, device: &Device, at: Caller) -> (Tensor, Tensor) {
+    if rows.max(columns) > i32::MAX as usize {
+        let bad = Tensor::bad("iota", at, format!("{rows} by {columns} is beyond i32"));
+        return (bad.clone(), bad);
+    }
     let along = |axis| Tensor::source(Op::Iota { shape: [rows, columns].into(), axis }, device, at);
     (along(0), along(1))
 }

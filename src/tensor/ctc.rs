@@ -27,7 +27,8 @@ impl Tensor {
     /// The negative log-likelihood of `targets [n, s]` given `self [t, n, classes]`, log-probabilities at every time.
     ///
     /// Of element `i`, the first `input_lengths[i]` times and the first `target_lengths[i]` targets count (integers, `[n]`
-    /// each). A target that is too long for its input has the loss infinity and no gradient.
+    /// each). A target that is too long for its input has the loss infinity and no gradient. Lengths and
+    /// classes out of range are errors of the run that meets them.
     ///
     /// ```
     /// # use sunstone::prelude::*;
@@ -66,7 +67,16 @@ impl Tensor {
             );
             return Tensor::bad("ctc_loss", at, detail);
         }
-        let [targets, times, lengths] = [targets, input_lengths, target_lengths].map(|t| t.as_index(at));
+        // Read from a table of the numbers that they may be, so that others are reported.
+        let among = |lengths: &Tensor, most: usize| {
+            Tensor::apply(
+                Op::Gather { axis: 0 },
+                &[&Tensor::arange(most + 1, &self.device()), &lengths.as_index(at)],
+                at,
+            )
+        };
+        let (times, lengths) = (among(input_lengths, x[0]), among(target_lengths, y[1]));
+        let targets = targets.as_index(at);
         let wide = if self.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         let states = States::new(&targets, &lengths, spec.blank, at);
         let log_p = self.cast_at(wide, at);

@@ -108,10 +108,10 @@ impl Generator {
     /// ```
     #[track_caller]
     pub fn permutation(&self, n: usize, device: &Device) -> Tensor {
-        if n > i32::MAX as usize {
-            return Tensor::bad("permutation", Caller::here(), format!("{n} is beyond i32"));
+        match i32::try_from(n).ok().and_then(|n| shuffled(n, self.next())) {
+            Some(order) => Tensor::from_vec(order, device),
+            None => Tensor::bad("permutation", Caller::here(), format!("{n} is beyond i32 or the host's memory")),
         }
-        Tensor::from_slice(&shuffled(n, self.next()), [n], device)
     }
 
     fn draw(&self, shape: Shape, distribution: Distribution, device: &Device, at: Caller) -> Tensor {

@@ -31,6 +31,12 @@ impl From<Tensor> for Operand {
     }
 }
 
+impl From<Scalar> for Operand {
+    fn from(value: Scalar) -> Operand {
+        Operand::Scalar(value)
+    }
+}
+
 macro_rules! operand_from {
     ($($t:ty)*) => {$(impl From<$t> for Operand {
         fn from(v: $t) -> Operand {
