@@ -21,6 +21,7 @@ mod module;
 mod norm;
 mod parameter;
 mod pool;
+mod recurrent;
 mod sequential;
 
 pub use activation::{Gelu, Relu, Sigmoid, Silu, Tanh};
@@ -30,9 +31,10 @@ pub use embedding::Embedding;
 pub use init::Init;
 pub use linear::Linear;
 pub use module::{Module, Part, StateDict, Visitor};
-pub use norm::{BatchNorm2d, LayerNorm};
+pub use norm::{BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RmsNorm};
 pub use parameter::{Buffer, Mode, Parameter};
 pub use pool::{AvgPool2d, MaxPool2d};
+pub use recurrent::{Gru, Lstm, Nonlinearity, Recurrence, Rnn};
 pub use sequential::{Flatten, Sequential};
 
 use crate::error::Caller;

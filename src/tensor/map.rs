@@ -33,6 +33,12 @@ impl From<Tensor> for Operand {
     }
 }
 
+impl From<Scalar> for Operand {
+    fn from(value: Scalar) -> Operand {
+        Operand::Scalar(value)
+    }
+}
+
 macro_rules! operand_from {
     ($($t:ty)*) => {$(impl From<$t> for Operand {
         fn from(v: $t) -> Operand {
@@ -62,7 +68,7 @@ impl Operand {
 
 impl Tensor {
     /// Both operands in one dtype and one shape.
-    fn aligned(self: &Tensor, other: Operand, name: &'static str, at: Caller) -> (Tensor, Tensor) {
+    pub(super) fn aligned(self: &Tensor, other: Operand, name: &'static str, at: Caller) -> (Tensor, Tensor) {
         let other = other.beside(self, at);
         let dtype = self.dtype().promote(other.dtype());
         let (a, b) = (self.cast_at(dtype, at), other.cast_at(dtype, at));
@@ -135,11 +141,12 @@ impl Tensor {
         self.where_(&mask.logical_not(), value)
     }
 
-    /// Limited to `min..=max`; NaN stays NaN.
+    /// Limited to `min..=max`; NaN stays NaN, and where the bounds are crossed `max` wins. At a bound that is a number there
+    /// is no slope; at one that is a tensor's element the two share it.
     #[track_caller]
     pub fn clamp(&self, min: impl Into<Operand>, max: impl Into<Operand>) -> Tensor {
         let at = Caller::here();
-        self.binary(BinaryOp::Max, min.into(), at).binary(BinaryOp::Min, max.into(), at)
+        self.bounded(BinaryOp::Max, BinaryOp::Le, min.into(), at).bounded(BinaryOp::Min, BinaryOp::Ge, max.into(), at)
     }
 
     /// `x²`

@@ -1,13 +1,19 @@
 //! The user's tensor: a handle on an output of the lazy graph, or the error that took its place.
 
+mod activation;
+mod arith;
 mod axes;
 mod contract;
 mod create;
+mod ctc;
 mod custom;
 mod display;
+mod draw;
 mod half;
 mod index;
+mod loss;
 mod map;
+mod norm;
 mod order;
 mod put;
 mod reduce;
@@ -16,9 +22,12 @@ mod scan;
 mod select;
 mod shaping;
 mod slice;
+mod statistics;
 
 pub use axes::Axes;
+pub use ctc::CtcLoss;
 pub use custom::custom;
+pub use loss::{BceWithLogits, CrossEntropy, NllLoss, Reduction};
 pub use map::Operand;
 pub use slice::{Index, IntoIndices, step};
 
