@@ -1,20 +1,39 @@
 //! The user's tensor: a handle on an output of the lazy graph, or the error that took its place.
 
+mod arrange;
+mod attention;
 mod axes;
 mod contract;
+mod conv;
 mod create;
 mod custom;
+mod diagonal;
 mod display;
+mod einsum;
 mod index;
+mod interpolate;
 mod map;
+mod pad;
+mod pool;
+mod pool_adaptive;
 mod reduce;
 mod rows;
 mod shaping;
+mod sizes;
 mod slice;
+mod views;
 
+pub use arrange::Indexing;
+pub use attention::AttentionOptions;
 pub use axes::Axes;
+pub use conv::{ConvOptions, ConvTransposeOptions, Padding};
 pub use custom::custom;
+pub use interpolate::{InterpolateMode, InterpolateOptions};
 pub use map::Operand;
+pub use pad::PadMode;
+pub use pool::PoolOptions;
+pub use shaping::IntoSizes;
+pub use sizes::Sizes;
 pub use slice::{Index, IntoIndices, step};
 
 use crate::device::Device;
