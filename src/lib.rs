@@ -16,6 +16,7 @@ pub mod nn;
 pub mod optim;
 pub mod plan;
 pub mod random;
+pub mod registry;
 mod schedule;
 pub mod shape;
 pub mod tensor;

@@ -1,0 +1,157 @@
+//! Every op against values and gradients that PyTorch gave, on every device; see `tests/golden/make.py`.
+//!
+//! The files are part of the program, so one binary can be carried to a machine with a GPU and prints its counts there.
+
+mod common;
+#[path = "golden/file.rs"]
+mod file;
+
+use file::{Case, cases};
+use std::collections::{BTreeMap, BTreeSet};
+use sunstone::autograd::{GradCheck, gradcheck};
+use sunstone::prelude::*;
+use sunstone::registry;
+
+/// How far a result may be from PyTorch's: `relative · |expected| + absolute`, with the reason.
+fn tolerance(dtype: DType) -> (f64, f64) {
+    match dtype {
+        // Transcendental functions of both sides are good to a few units in the last place (6e-8); sums are taken in another order.
+        DType::F32 => (1e-5, 2e-6),
+        DType::F64 => (1e-11, 1e-12),
+        _ => (0.0, 0.0),
+    }
+}
+
+/// The first element that is too far off.
+fn difference(got: &Tensor, expected: &Tensor, factor: f64) -> Result<Option<String>> {
+    if got.shape() != expected.shape() || got.dtype() != expected.dtype() {
+        let show = |t: &Tensor| format!("{} {}", t.dtype(), t.shape());
+        if let Some(error) = got.error() {
+            return Ok(Some(error.to_string()));
+        }
+        return Ok(Some(format!("{} instead of {}", show(got), show(expected))));
+    }
+    let (relative, absolute) = tolerance(got.dtype());
+    let (got, expected) = (file::numbers(got)?, file::numbers(expected)?);
+    let far = |g: f64, e: f64| {
+        // Below the normal numbers of f32 a GPU may give 0.
+        let tiny = g.abs() < 1.2e-38 && e.abs() < 1.2e-38;
+        !(g == e || (g.is_nan() && e.is_nan()) || tiny)
+            && (g.is_nan() || e.is_nan() || e.is_infinite() || (g - e).abs() > factor * (relative * e.abs() + absolute))
+    };
+    let found = got.iter().zip(&expected).position(|(&g, &e)| far(g, e));
+    Ok(found.map(|i| format!("element {i} is {:?}, PyTorch says {:?}", got[i], expected[i])))
+}
+
+/// What is wrong with the case on `device`, if anything.
+fn check(case: &Case, device: &Device) -> Result<Option<String>> {
+    let info =
+        registry::find(&case.op).ok_or_else(|| Error::Invalid(format!("no op `{}` in the registry", case.op)))?;
+    let inputs: Vec<Tensor> = case.inputs.iter().map(|t| t.to_device(device)).collect::<Result<_>>()?;
+    let wanted = |i: usize| case.grads.get(i).is_some_and(Option::is_some);
+    let inputs: Vec<Tensor> =
+        inputs.into_iter().enumerate().map(|(i, t)| if wanted(i) { t.requires_grad() } else { t }).collect();
+    let outputs = info.call(device, &inputs, &case.args)?;
+    if outputs.len() != case.outputs.len() {
+        return Ok(Some(format!("{} results instead of {}", outputs.len(), case.outputs.len())));
+    }
+    for (k, (got, expected)) in outputs.iter().zip(&case.outputs).enumerate() {
+        if let Some(why) = difference(got, expected, case.factor)? {
+            return Ok(Some(format!("result {k}: {why}")));
+        }
+    }
+    if case.grads.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let weighted = |t: &Tensor| {
+        let weights: Vec<f32> = (0..t.numel()).map(|i| ((i * 7 + 3) % 11) as f32 / 4.0 - 1.25).collect();
+        (t.cast(DType::F32) * Tensor::from_slice(&weights, t.shape().clone(), device)).sum(..)
+    };
+    let Some(total) = outputs.iter().filter(|t| t.tracks_grad()).map(weighted).reduce(|a, b| a + b) else {
+        return Ok(Some("PyTorch gives a gradient, Sunstone none".into()));
+    };
+    let grads = total.backward()?;
+    for (i, expected) in case.grads.iter().enumerate() {
+        let Some(expected) = expected else { continue };
+        let got = grads.get(&inputs[i]).unwrap_or_else(|| inputs[i].detach().zeros_like());
+        // A gradient is a sum over more terms than its result.
+        if let Some(why) = difference(&got, expected, case.factor * 10.0)? {
+            return Ok(Some(format!("gradient of input {i}: {why}")));
+        }
+    }
+    Ok(None)
+}
+
+#[test]
+fn every_case_agrees_with_pytorch_on_every_device() {
+    let cases = cases();
+    let mut failures = Vec::new();
+    for device in common::devices() {
+        let (mut passed, mut lacking) = (0, BTreeMap::<String, usize>::new());
+        for case in &cases {
+            let lacks = case.tensors().find(|t| !device.caps().dtypes.contains(&t.dtype()));
+            if let Some(t) = lacks {
+                *lacking.entry(t.dtype().to_string()).or_default() += 1;
+                continue;
+            }
+            match check(case, &device) {
+                Ok(None) => passed += 1,
+                Ok(Some(why)) => failures.push(format!("{device}: {case}: {why}")),
+                Err(error) => failures.push(format!("{device}: {case}: {error}")),
+            }
+        }
+        let ops: BTreeSet<&str> = cases.iter().map(|c| c.op.as_str()).collect();
+        println!(
+            "{device}: {passed} of {} cases of {} ops pass; the device lacks the dtype of {lacking:?}",
+            cases.len(),
+            ops.len()
+        );
+    }
+    assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn smooth_cases_agree_with_differences_in_first_and_second_order() {
+    let mut failures = Vec::new();
+    let small = |c: &&Case| c.smooth && c.inputs.iter().map(Tensor::numel).sum::<usize>() < 150;
+    let mut checked = 0;
+    for case in cases().iter().filter(small) {
+        checked += 1;
+        if let Err(error) = differences(case) {
+            failures.push(format!("{case}: {error}"));
+        }
+    }
+    println!("{checked} cases checked by differences");
+    assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// First and second gradient of all float inputs in f64, the other inputs fixed.
+fn differences(case: &Case) -> Result<()> {
+    let info = registry::find(&case.op).ok_or_else(|| Error::Invalid("not in the registry".into()))?;
+    let double = |t: &Tensor| if t.dtype().is_float() { t.cast(DType::F64) } else { t.clone() };
+    let all: Vec<Tensor> = case.inputs.iter().map(double).collect();
+    let floats: Vec<Tensor> = all.iter().filter(|t| t.dtype().is_float()).cloned().collect();
+    let f = |vars: &[Tensor]| {
+        let mut vars = vars.iter();
+        let mixed: Vec<Tensor> = all
+            .iter()
+            .map(|t| if t.dtype().is_float() { vars.next().unwrap_or(t).clone() } else { t.clone() })
+            .collect();
+        let outputs = info.call(&Device::cpu(), &mixed, &case.args).unwrap_or_else(|e| panic!("{case}: {e}"));
+        let parts: Vec<Tensor> = outputs.iter().filter(|t| t.dtype().is_float()).map(|t| t.flatten(0, -1)).collect();
+        Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)
+    };
+    gradcheck(f, &floats, GradCheck::default())?;
+    if floats.iter().map(Tensor::numel).sum::<usize>() < 60 {
+        gradcheck(f, &floats, GradCheck { second: true, ..GradCheck::default() })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_op_of_the_registry_has_a_case() {
+    let covered: BTreeSet<String> = cases().into_iter().map(|c| c.op).collect();
+    let missing: Vec<&str> =
+        registry::all().filter(|o| !o.random && !covered.contains(o.name)).map(|o| o.name).collect();
+    assert!(missing.is_empty(), "no golden case for {missing:?}");
+}
