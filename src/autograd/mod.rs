@@ -9,6 +9,7 @@ mod rules;
 pub use check::{GradCheck, gradcheck};
 pub use function::{Function, apply};
 pub use gradients::Gradients;
+pub(crate) use rules::fold;
 
 use crate::error::{Caller, Error, Result};
 use crate::graph::{GradMode, Node, Value};

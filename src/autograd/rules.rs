@@ -227,7 +227,7 @@ fn crop(g: &Tensor, lo: &[usize], shape: &Shape) -> Tensor {
 }
 
 /// The gradient of sliding windows: every element gathers what its windows got. `g` is `[.., windows, .., size]`.
-fn fold(g: &Tensor, len: usize, axis: usize, size: usize, step: usize, dilation: usize) -> Tensor {
+pub(crate) fn fold(g: &Tensor, len: usize, axis: usize, size: usize, step: usize, dilation: usize) -> Tensor {
     let last = g.rank() - 1;
     let windows = g.shape()[axis];
     if dilation == 1 && step >= size {

@@ -1,6 +1,7 @@
 //! One table of ops: each case is run on every device against the CPU, and its gradient against differences in f64.
 
 use sunstone::prelude::*;
+use sunstone::tensor::PoolOptions;
 
 /// Which numbers an op wants.
 #[derive(Clone, Copy, Debug)]
@@ -334,11 +335,11 @@ pub fn cases() -> Vec<Case> {
     case!(c, "conv2d of a transpose", [[2, 5, 6, 3] => Any, [4, 3, 3, 2] => Any], |v| {
         v[0].permute(&[0, 3, 1, 2]).conv2d(&v[1], ConvSpec::default())
     });
-    case!(c, "max_pool2d", [[2, 3, 4, 6] => Any], |v| v[0].max_pool2d([2, 2], [2, 2], [0, 0]));
-    case!(c, "max_pool2d overlapping", [[1, 2, 7, 6] => Any], |v| v[0].max_pool2d([3, 3], [2, 2], [1, 1]));
-    case!(c, "max_pool2d with a rest", [[1, 2, 5, 7] => Any], |v| v[0].max_pool2d([2, 2], [2, 2], [0, 0]));
-    case!(c, "avg_pool2d", [[2, 3, 4, 6] => Any], |v| v[0].avg_pool2d([2, 2], [2, 2], [0, 0]).exp());
-    case!(c, "avg_pool2d overlapping", [[1, 2, 5, 5] => Any], |v| v[0].avg_pool2d([3, 3], [1, 1], [1, 1]));
+    case!(c, "max_pool2d", [[2, 3, 4, 6] => Any], |v| v[0].max_pool2d(PoolOptions::new([2, 2]).stride([2, 2]).padding([0, 0])));
+    case!(c, "max_pool2d overlapping", [[1, 2, 7, 6] => Any], |v| v[0].max_pool2d(PoolOptions::new([3, 3]).stride([2, 2]).padding([1, 1])));
+    case!(c, "max_pool2d with a rest", [[1, 2, 5, 7] => Any], |v| v[0].max_pool2d(PoolOptions::new([2, 2]).stride([2, 2]).padding([0, 0])));
+    case!(c, "avg_pool2d", [[2, 3, 4, 6] => Any], |v| v[0].avg_pool2d(PoolOptions::new([2, 2]).stride([2, 2]).padding([0, 0])).exp());
+    case!(c, "avg_pool2d overlapping", [[1, 2, 5, 5] => Any], |v| v[0].avg_pool2d(PoolOptions::new([3, 3]).stride([1, 1]).padding([1, 1])));
     // ---- together
     case!(c, "normalised by a batch", [[4, 3, 2, 2] => Any], |v| {
         let mean = v[0].mean_keepdim([0, 2, 3]);
