@@ -2,7 +2,10 @@
 
 mod devices;
 mod digits;
+mod generate;
 mod output;
+mod session;
+mod text;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -29,12 +32,16 @@ enum Command {
         #[command(subcommand)]
         what: Train,
     },
+    /// Write text with a network that `train text` trained.
+    Generate(generate::Args),
 }
 
 #[derive(Subcommand)]
 enum Train {
     /// Learn to recognise handwritten digits.
     Digits(digits::Args),
+    /// Learn to write like a text, one character after the other.
+    Text(text::Args),
 }
 
 /// Runs what the arguments ask for. Exit code 2: the input was at fault; 1: the training failed.
@@ -44,6 +51,8 @@ pub fn run() -> ExitCode {
     let result = match command {
         Command::Devices { json } => devices::run(json),
         Command::Train { what: Train::Digits(args) } => digits::run(&args),
+        Command::Train { what: Train::Text(args) } => text::run(&args),
+        Command::Generate(args) => generate::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
