@@ -199,7 +199,8 @@ impl Sampling {
 
     /// In `[0, 1)`. The last word keeps it apart from what tensors and data are drawn from.
     fn uniform(&self, index: u64) -> f64 {
-        let [a, b, ..] = philox([index as u32, (index >> 32) as u32, 0, 5], [self.seed as u32, (self.seed >> 32) as u32]);
+        let [a, b, ..] =
+            philox([index as u32, (index >> 32) as u32, 0, 5], [self.seed as u32, (self.seed >> 32) as u32]);
         (((a as u64) << 32 | b as u64) >> 11) as f64 / (1u64 << 53) as f64
     }
 }

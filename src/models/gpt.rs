@@ -308,7 +308,8 @@ mod tests {
             let (_, p) = model.parameters().into_iter().find(|(n, _)| n == name).unwrap();
             p.get().square().mean(..).sqrt().item::<f32>().unwrap()
         };
-        let (plain, residual) = (deviation("transformer.h.3.mlp.c_fc.weight"), deviation("transformer.h.3.mlp.c_proj.weight"));
+        let (plain, residual) =
+            (deviation("transformer.h.3.mlp.c_fc.weight"), deviation("transformer.h.3.mlp.c_proj.weight"));
         assert!((plain / 0.02 - 1.0).abs() < 0.05 && (residual / 0.005 - 1.0).abs() < 0.05, "{plain} and {residual}");
         assert_eq!(deviation("transformer.h.3.attn.c_attn.bias"), 0.0);
     }

@@ -179,7 +179,10 @@ impl TextTraining {
         let (checkpoint, vocabulary) = read(path, device)?;
         let place = checkpoint.place.clone();
         if vocabulary != *text.vocabulary() || place.text != text.fingerprint() {
-            return Err(Error::malformed(path, format!("is a checkpoint of a training on another text than {}", text.source)));
+            return Err(Error::malformed(
+                path,
+                format!("is a checkpoint of a training on another text than {}", text.source),
+            ));
         }
         if place.step > place.options.steps {
             return Err(Error::malformed(path, "its place in the training does not exist"));
