@@ -238,11 +238,12 @@ impl Block {
             Ok(dims) => dims,
             Err(error) => return Tensor::failed(error),
         };
-        let each = [n, t, 3, self.heads, width / self.heads];
-        let qkv = self.c_attn.forward(&self.ln_1.forward(x)).reshape(each).permute(&[2, 0, 3, 1, 4]);
-        let [k, v] = remember([qkv.slice(1), qkv.slice(2)]);
-        let y = attend(&qkv.slice(0), &k, &v, seen, &self.attn_dropout);
-        let y = y.permute(&[0, 2, 1, 3]).reshape([n, t, width]);
+        let qkv = self.c_attn.forward(&self.ln_1.forward(x));
+        let each = [n, t, self.heads, width / self.heads];
+        let [q, k, v] = [0, 1, 2].map(|i| qkv.narrow(-1, i * width, width).reshape(each).transpose(1, 2));
+        let [k, v] = remember([k, v]);
+        let y = attend(&q, &k, &v, seen, &self.attn_dropout);
+        let y = y.transpose(1, 2).reshape([n, t, width]);
         let x = x + self.attn_drop.forward(&self.attn_proj.forward(&y));
         let y = Gelu.forward(&self.c_fc.forward(&self.ln_2.forward(&x)));
         x + self.mlp_drop.forward(&self.mlp_proj.forward(&y))
