@@ -19,6 +19,11 @@ impl Tensor {
         if self.dtype().is_float() { self.clone() } else { self.cast_at(DType::F32, at) }
     }
 
+    /// What `f` makes of it as a float; a half is rounded once, at the end.
+    pub(super) fn composed(&self, at: Caller, f: impl FnOnce(Tensor) -> Tensor) -> Tensor {
+        self.floating(at).widened(at, |x| f(x.clone()))
+    }
+
     /// `min(max(x, 0), 6)` (Krizhevsky, 2010). No slope at 0 and at 6.
     #[track_caller]
     pub fn relu6(&self) -> Tensor {
@@ -28,9 +33,10 @@ impl Tensor {
     /// Limited to `min..=max`; no slope at the ends; NaN stays NaN.
     #[track_caller]
     pub fn hardtanh(&self, min: f64, max: f64) -> Tensor {
-        let x = self.floating(Caller::here());
-        let x = x.masked_fill(&x.le(min), min);
-        x.masked_fill(&x.ge(max), max)
+        self.composed(Caller::here(), |x| {
+            let x = x.masked_fill(&x.le(min), min);
+            x.masked_fill(&x.ge(max), max)
+        })
     }
 
     /// `min(max(x + 3, 0), 6) / 6` (Howard et al., 2019).
@@ -48,8 +54,7 @@ impl Tensor {
     /// `x` where it is positive, `slope · x` elsewhere (Maas et al., 2013).
     #[track_caller]
     pub fn leaky_relu(&self, slope: f64) -> Tensor {
-        let x = self.floating(Caller::here());
-        x.where_(&x.gt(0.0), &x * slope)
+        self.composed(Caller::here(), |x| x.where_(&x.gt(0.0), &x * slope))
     }
 
     /// `x` where it is positive, `weight · x` elsewhere (He et al., 2015). `weight` has one element, or one for each
@@ -74,11 +79,12 @@ impl Tensor {
 
     /// `outer · (exp(inner · x) - 1)` where `x` is not positive, itself elsewhere.
     fn exponential_below(&self, outer: f64, inner: f64, at: Caller) -> Tensor {
-        let x = self.floating(at);
-        let below = x.le(0.0);
-        // The exponential must not overflow where it is not wanted: its slope there would be 0·∞.
-        let shielded = x.where_(&below, 0.0);
-        ((shielded * inner).expm1() * outer).where_(&below, &x)
+        self.composed(at, |x| {
+            let below = x.le(0.0);
+            // The exponential must not overflow where it is not wanted: its slope there would be 0·∞.
+            let shielded = x.where_(&below, 0.0);
+            ((shielded * inner).expm1() * outer).where_(&below, &x)
+        })
     }
 
     /// `x` where it is positive, `alpha · (eˣ - 1)` elsewhere (Clevert et al., 2016).
@@ -102,9 +108,10 @@ impl Tensor {
     /// The approximation `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))` of [`Tensor::gelu`] (Hendrycks and Gimpel, 2016).
     #[track_caller]
     pub fn gelu_tanh(&self) -> Tensor {
-        let x = self.floating(Caller::here());
-        let inner = (x.square() * &x * 0.044715 + &x) * (2.0 / std::f64::consts::PI).sqrt();
-        (inner.tanh() + 1.0) * 0.5 * x
+        self.composed(Caller::here(), |x| {
+            let inner = (x.square() * &x * 0.044715 + &x) * (2.0 / std::f64::consts::PI).sqrt();
+            (inner.tanh() + 1.0) * 0.5 * x
+        })
     }
 
     /// `log(1 + exp(beta · x)) / beta`, and `x` itself where `beta · x` exceeds `threshold` (PyTorch's defaults are 1 and 20).
@@ -117,60 +124,54 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn softplus(&self, beta: f64, threshold: f64) -> Tensor {
-        let x = self.floating(Caller::here());
-        let scaled = &x * beta;
-        let linear = scaled.gt(threshold.min(LINEAR));
-        let curve = scaled.masked_fill(&linear, 0.0).exp().log1p() * (1.0 / beta);
-        x.where_(&linear, curve)
+        self.composed(Caller::here(), |x| {
+            let scaled = &x * beta;
+            let linear = scaled.gt(threshold.min(LINEAR));
+            let curve = scaled.masked_fill(&linear, 0.0).exp().log1p() * (1.0 / beta);
+            x.where_(&linear, curve)
+        })
     }
 
     /// `log(sigmoid(x))`, accurate at both ends.
     #[track_caller]
     pub fn logsigmoid(&self) -> Tensor {
-        let x = self.floating(Caller::here());
-        -(-x).softplus(1.0, LINEAR)
+        self.composed(Caller::here(), |x| -(-x).softplus(1.0, LINEAR))
     }
 
     /// `x · tanh(softplus(x))` (Misra, 2020).
     #[track_caller]
     pub fn mish(&self) -> Tensor {
-        let x = self.floating(Caller::here());
-        &x * x.softplus(1.0, 20.0).tanh()
+        self.composed(Caller::here(), |x| &x * x.softplus(1.0, 20.0).tanh())
     }
 
     /// `x / (1 + |x|)`
     #[track_caller]
     pub fn softsign(&self) -> Tensor {
-        let x = self.floating(Caller::here());
-        &x / (x.abs() + 1.0)
+        self.composed(Caller::here(), |x| &x / (x.abs() + 1.0))
     }
 
     /// `x - tanh(x)`
     #[track_caller]
     pub fn tanhshrink(&self) -> Tensor {
-        let x = self.floating(Caller::here());
-        &x - x.tanh()
+        self.composed(Caller::here(), |x| &x - x.tanh())
     }
 
     /// 0 within `lambda` of 0, elsewhere `lambda` nearer to it.
     #[track_caller]
     pub fn softshrink(&self, lambda: f64) -> Tensor {
-        let x = self.floating(Caller::here());
-        (&x - x.sign() * lambda).masked_fill(&x.abs().le(lambda), 0.0)
+        self.composed(Caller::here(), |x| (&x - x.sign() * lambda).masked_fill(&x.abs().le(lambda), 0.0))
     }
 
     /// 0 within `lambda` of 0, elsewhere `x`.
     #[track_caller]
     pub fn hardshrink(&self, lambda: f64) -> Tensor {
-        let x = self.floating(Caller::here());
-        x.masked_fill(&x.abs().le(lambda), 0.0)
+        self.composed(Caller::here(), |x| x.masked_fill(&x.abs().le(lambda), 0.0))
     }
 
     /// `x` where it exceeds `threshold`, `value` elsewhere.
     #[track_caller]
     pub fn threshold(&self, threshold: f64, value: f64) -> Tensor {
-        let x = self.floating(Caller::here());
-        x.masked_fill(&x.le(threshold), value)
+        self.composed(Caller::here(), |x| x.masked_fill(&x.le(threshold), value))
     }
 
     /// `a · sigmoid(b)`, `a` and `b` being the halves of `x` along `axis` (Dauphin et al., 2017). An error if its size is odd.

@@ -62,9 +62,9 @@ impl Tensor {
     pub fn layer_norm_with(&self, axes: usize, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Tensor {
         let at = Caller::here();
         match self.last_axes("layer_norm", axes, &[weight, bias], at) {
-            Ok(list) => self.floating(at).widened(at, |x| {
-                x.standardized(&list, eps, at).scaled(weight.cloned(), bias.cloned(), at)
-            }),
+            Ok(list) => self
+                .floating(at)
+                .widened(at, |x| x.standardized(&list, eps, at).scaled(weight.cloned(), bias.cloned(), at)),
             Err(bad) => bad,
         }
     }

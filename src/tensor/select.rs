@@ -4,11 +4,10 @@
 //! in a browser) it is over at once, so that any executor, or a single poll, will do.
 
 use super::Tensor;
-use super::axes::Axes;
 use crate::autograd::no_grad;
 use crate::dtype::{DType, Element};
 use crate::error::{Caller, Error, Result};
-use crate::graph::{Op, ReduceOp};
+use crate::graph::Op;
 
 impl Tensor {
     /// The elements in row-major order, in the host's representation, once the device has them.
@@ -49,13 +48,6 @@ impl Tensor {
             }
             x.read::<T>("item_async", at).await?.first().copied().ok_or_else(many)
         }
-    }
-
-    /// How many elements over the axes are not 0 (NaN is not), `i32`.
-    #[track_caller]
-    pub fn count_nonzero(&self, axes: impl Into<Axes>) -> Tensor {
-        let at = Caller::here();
-        self.cast_at(DType::Bool, at).reduce(ReduceOp::Sum, axes.into(), false, at)
     }
 
     /// Where the elements are that are not 0, in row-major order: `i32 [count, rank]` (PyTorch's `nonzero`).
