@@ -38,7 +38,13 @@ fn bits(x: &Tensor) -> Vec<u16> {
 
 fn to_bits(values: &[f32], dtype: DType) -> Vec<u16> {
     let one = |v: f32| match dtype {
-        _ if v.is_nan() => if dtype == DType::F16 { 0x7e00 } else { 0x7fc0 },
+        _ if v.is_nan() => {
+            if dtype == DType::F16 {
+                0x7e00
+            } else {
+                0x7fc0
+            }
+        }
         DType::F16 => f16::from_f32(v).to_bits(),
         _ => bf16::from_f32(v).to_bits(),
     };
@@ -176,7 +182,8 @@ fn every_op_is_the_f32_op_rounded() -> Result<()> {
     for device in devices() {
         for dtype in HALVES {
             let (a, b) = (half(&x, &[7, 143], dtype, &device), half(&y, &[7, 143], dtype, &device));
-            let (wa, wb) = (a.to_device(&Device::cpu())?.cast(DType::F32), b.to_device(&Device::cpu())?.cast(DType::F32));
+            let (wa, wb) =
+                (a.to_device(&Device::cpu())?.cast(DType::F32), b.to_device(&Device::cpu())?.cast(DType::F32));
             let check = |name: &str, exact: bool, got: &Tensor, wide: &Tensor| {
                 assert_eq!(got.dtype(), dtype, "{name}");
                 let expected = wide.cast(dtype);
@@ -218,9 +225,8 @@ fn the_table_of_ops_holds_in_halves() -> Result<()> {
             let cpu = Device::cpu();
             let data = case.data();
             let narrow = |d: &[f64]| d.iter().map(|&v| v as f32).collect::<Vec<f32>>();
-            let inputs: Vec<Tensor> = (case.inputs.iter().zip(&data))
-                .map(|((shape, _), d)| half(&narrow(d), shape, dtype, &cpu))
-                .collect();
+            let inputs: Vec<Tensor> =
+                (case.inputs.iter().zip(&data)).map(|((shape, _), d)| half(&narrow(d), shape, dtype, &cpu)).collect();
             let reference = (case.f)(&inputs.iter().map(|t| t.cast(DType::F64)).collect::<Vec<_>>());
             let first = (case.f)(&inputs);
             assert_eq!(first.dtype(), dtype, "{}", case.name);
@@ -336,7 +342,8 @@ fn words_are_shared_without_losing_a_half() -> Result<()> {
                     assert!((g - e).abs() <= step_of(dtype) * e.abs().max(0.01), "{g} instead of {e} on {device}");
                 }
             }
-            let m = half(&numbers(35, 5), &[5, 7], dtype, &device).matmul(&half(&numbers(21, 6), &[7, 3], dtype, &device));
+            let m =
+                half(&numbers(35, 5), &[5, 7], dtype, &device).matmul(&half(&numbers(21, 6), &[7, 3], dtype, &device));
             let c = Device::cpu();
             let e = half(&numbers(35, 5), &[5, 7], dtype, &c).matmul(&half(&numbers(21, 6), &[7, 3], dtype, &c));
             for (g, e) in bits(&m).iter().zip(bits(&e)) {
@@ -361,7 +368,8 @@ fn sums_of_halves_do_not_stall_or_overflow_on_the_way() -> Result<()> {
             assert_eq!(values(&big.mean(..))[0], values(&big)[0]);
             // 1,000 times 0.1 at one place.
             let at = Tensor::zeros([1000], DType::I32, &device);
-            let sum = Tensor::zeros([1], dtype, &device).scatter_add(0, &at, &Tensor::full([1000], 0.1, dtype, &device));
+            let sum =
+                Tensor::zeros([1], dtype, &device).scatter_add(0, &at, &Tensor::full([1000], 0.1, dtype, &device));
             let exact = values(&Tensor::full([1], 0.1, dtype, &device))[0] * 1000.0;
             assert!((values(&sum)[0] - exact).abs() <= step_of(dtype) * exact, "{dtype} on {device}");
         }
@@ -391,10 +399,9 @@ fn optimizers_update_halves_in_place() -> Result<()> {
     for dtype in HALVES {
         let mut runs = Vec::new();
         for device in common::private_devices() {
-            let make: [fn(Vec<(String, sunstone::nn::Parameter)>) -> Box<dyn Optimizer>; 2] = [
-                |p| Box::new(Sgd::new(p, 0.05).momentum(0.9)),
-                |p| Box::new(AdamW::new(p, 0.01).eps(1e-4)),
-            ];
+            type Make = fn(Vec<(String, sunstone::nn::Parameter)>) -> Box<dyn Optimizer>;
+            let make: [Make; 2] =
+                [|p| Box::new(Sgd::new(p, 0.05).momentum(0.9)), |p| Box::new(AdamW::new(p, 0.01).eps(1e-4))];
             for make in make {
                 let model = Linear::new(7, 5, &Init::new(3, &device).dtype(dtype));
                 let mut optimizer = make(model.parameters());
@@ -435,13 +442,22 @@ fn halves_go_to_files_and_come_back() -> Result<()> {
     for device in devices() {
         let tensors: Vec<(String, Tensor)> = HALVES
             .into_iter()
-            .flat_map(|d| [(format!("{d}.odd"), half(&numbers(15, 1), &[3, 5], d, &device).t()), (format!("{d}"), half(&[f32::NAN], &[], d, &device))])
+            .flat_map(|d| {
+                [
+                    (format!("{d}.odd"), half(&numbers(15, 1), &[3, 5], d, &device).t()),
+                    (format!("{d}"), half(&[f32::NAN], &[], d, &device)),
+                ]
+            })
             .collect();
         sunstone::io::safetensors::save(&path, &tensors, &Default::default())?;
         let (loaded, _) = sunstone::io::safetensors::load(&path, &device)?;
         for (name, tensor) in &tensors {
             let (_, back) = loaded.iter().find(|(n, _)| n == name).expect("it was saved");
-            assert_eq!((back.dtype(), back.shape(), bits(back)), (tensor.dtype(), tensor.shape(), bits(tensor)), "{name}");
+            assert_eq!(
+                (back.dtype(), back.shape(), bits(back)),
+                (tensor.dtype(), tensor.shape(), bits(tensor)),
+                "{name}"
+            );
         }
     }
     Ok(())
