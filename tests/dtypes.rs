@@ -399,7 +399,8 @@ fn optimizers_update_halves_in_place() -> Result<()> {
     for dtype in HALVES {
         let mut runs = Vec::new();
         for device in common::private_devices() {
-            let make: [fn(Vec<(String, sunstone::nn::Parameter)>) -> Box<dyn Optimizer>; 2] =
+            type Make = fn(Vec<(String, sunstone::nn::Parameter)>) -> Box<dyn Optimizer>;
+            let make: [Make; 2] =
                 [|p| Box::new(Sgd::new(p, 0.05).momentum(0.9)), |p| Box::new(AdamW::new(p, 0.01).eps(1e-4))];
             for make in make {
                 let model = Linear::new(7, 5, &Init::new(3, &device).dtype(dtype));
