@@ -145,7 +145,8 @@ impl Tensor {
     }
 
     fn linear_along(&self, axis: usize, a: &Axis, align_corners: bool, at: Caller) -> Tensor {
-        if self.error().is_some() || (a.n == a.out && (a.is_plain() || align_corners)) {
+        // As in PyTorch, a factor that does not change the size changes nothing.
+        if self.error().is_some() || a.n == a.out {
             return self.clone();
         }
         let calc = |t: &Tensor, op: BinaryOp, v: f64| t.binary(op, v.into(), at);
