@@ -68,8 +68,10 @@ impl Tensor {
             sizes[1] = channels;
         }
         let x = self.floating(at);
-        let below = x.binary(BinaryOp::Mul, weight.reshape(&sizes[..]).into(), at).reshape_to(x.shape().clone(), at);
-        x.where_(&x.gt(0.0), below)
+        // Where the weight has no part, its slope must not be 0 times something infinite.
+        let negative = x.masked_fill(&x.gt(0.0), 0.0);
+        let below = negative.binary(BinaryOp::Mul, weight.reshape(&sizes[..]).into(), at);
+        x.where_(&x.gt(0.0), below.reshape_to(x.shape().clone(), at))
     }
 
     /// `outer · (exp(inner · x) - 1)` where `x` is not positive, itself elsewhere.
