@@ -188,7 +188,7 @@ impl Tensor {
         let at = Caller::here();
         match resolve(axis as i64, self.rank()) {
             _ if self.error().is_some() => self.clone(),
-            Ok(a) if self.shape()[a] % 2 == 0 => {
+            Ok(a) if self.shape()[a].is_multiple_of(2) => {
                 let half = self.shape()[a] / 2;
                 let gate = self.narrow(axis, half, half).unary(UnaryOp::Sigmoid, at);
                 self.narrow(axis, 0, half).binary(BinaryOp::Mul, Operand::Tensor(gate), at)
