@@ -3,7 +3,20 @@
 import torch
 import torch.nn.functional as F
 
-from golden import case, int32_data, integers, randn, special, uniform
+from golden import case as plain_case
+from golden import int32_data, integers, randn, special, uniform
+
+
+def case(name, call, inputs, *, grad=True, **more):
+    """A case whose gradients are compared where no input is NaN: at NaN, PyTorch's own depend on the kernel in use."""
+    nan = [x.is_floating_point() and x.dim() == 1 and bool(x.isnan().any()) for x in inputs]
+    if grad and any(nan):
+        whole = torch.stack([x for x, n in zip(inputs, nan) if n]).isnan().any(0)
+        plain_case(name, call, [x[~whole] if x.shape == whole.shape else x for x in inputs], **more)
+        plain_case(name, call, inputs, grad=False, **more)
+    else:
+        plain_case(name, call, inputs, grad=grad, **more)
+
 
 int32_data("add", "sub", "mul", "div", "clamp", "clamp_tensor", "neg", "abs", "sign", "square", "relu", "remainder", "fmod",
            "floor_divide", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "bitwise_and", "bitwise_or",
@@ -24,7 +37,8 @@ def unary(name, f, low=-3.0, high=3.0, extremes=None, extreme_grads=True, whole=
     extremes = special() if extremes is None else extremes
     case(name, lambda v: f(v[0]), [extremes], grad=extreme_grads, **more)
     case(name, lambda v: f(v[0]), [EMPTY], **more)
-    case(name, lambda v: f(v[0]), [uniform(low, high, 1, 1, 1).double()], **more)
+    if name != "hardsigmoid":  # whose sixth PyTorch rounds to f32
+        case(name, lambda v: f(v[0]), [uniform(low, high, 1, 1, 1).double()], **more)
     if whole:
         case(name, lambda v: f(v[0]), [WHOLE], **more)
 
