@@ -287,8 +287,8 @@ fn conversions_saturate_and_see_every_non_zero() {
                     (true, DType::U32) => x as u32 as f64,
                     (true, DType::I32) => x as i32 as f64,
                     (true, DType::I64) => x as i64 as f64,
-                    (_, to) if to.is_float() => rounded(to, x),
-                    (false, to) => wrap(to, x as i128),
+                    (false, to) if !to.is_float() => wrap(to, x as i128),
+                    (_, to) => rounded(to, x),
                 };
                 assert!(got == want || (got.is_nan() && want.is_nan()), "{from} {x} to {to}: {got} {want}");
             }
