@@ -2,6 +2,7 @@
 
 mod devices;
 mod digits;
+mod ops;
 mod output;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List every op, its parameters, and the dtypes that it takes on each device.
+    Ops {
+        /// One JSON object instead of Markdown tables.
+        #[arg(long)]
+        json: bool,
+    },
     /// Train a network.
     Train {
         #[command(subcommand)]
@@ -43,6 +50,7 @@ pub fn run() -> ExitCode {
         Cli::parse().command.unwrap_or_else(|| Command::Train { what: Train::Digits(digits::Args::default()) });
     let result = match command {
         Command::Devices { json } => devices::run(json),
+        Command::Ops { json } => ops::run(json),
         Command::Train { what: Train::Digits(args) } => digits::run(&args),
     };
     match result {

@@ -1,0 +1,84 @@
+//! The registry is whole: every public op of the tensor is in it, and the table in its documentation is what the code says.
+
+mod common;
+
+use std::collections::BTreeSet;
+use sunstone::graph::{BinaryOp, UnaryOp};
+use sunstone::prelude::*;
+use sunstone::registry;
+
+/// Public functions in the files of `src/tensor` that are no ops: handles, host transfer, bookkeeping of gradients.
+const NO_OPS: &[&str] = &[
+    "backward",
+    "backward_graph",
+    "custom",
+    "detach",
+    "device",
+    "dims",
+    "dtype",
+    "error",
+    "from_slice",
+    "from_vec",
+    "into_indices",
+    "into_sizes",
+    "item",
+    "item_async",
+    "numel",
+    "rank",
+    "realize",
+    "realize_all",
+    "requires_grad",
+    "scalar",
+    "shape",
+    "step",
+    "to_device",
+    "to_vec",
+    "to_vec_async",
+    "tracks_grad",
+];
+
+/// Ops that the registry lists under PyTorch's name, or as a parameter of another entry.
+const ELSEWHERE: &[(&str, &str)] = &[("where_", "where")];
+
+#[test]
+fn every_public_op_of_the_tensor_is_registered() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tensor");
+    let Ok(files) = std::fs::read_dir(folder) else {
+        println!("skipped: the sources are not at {folder}");
+        return;
+    };
+    let names: BTreeSet<&str> = registry::all().map(|o| o.name).collect();
+    let primitives = UnaryOp::ALL.iter().map(|o| o.name()).chain(BinaryOp::ALL.iter().map(|o| o.name()));
+    let mut missing: BTreeSet<String> = primitives.filter(|n| !names.contains(n)).map(String::from).collect();
+    for file in files.flatten() {
+        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+        for line in text.lines() {
+            let line = line.trim_start();
+            let Some(rest) = line.strip_prefix("pub fn ").or_else(|| line.strip_prefix("pub async fn ")) else {
+                continue;
+            };
+            let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
+            let base = name.strip_suffix("_keepdim").unwrap_or(name);
+            let known = ELSEWHERE.iter().find(|(ours, _)| *ours == base).map_or(base, |(_, listed)| listed);
+            if !names.contains(known) && !NO_OPS.contains(&name) && !name.is_empty() {
+                missing.insert(name.to_string());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not in the registry: {missing:?}");
+}
+
+#[test]
+fn the_documented_table_is_the_codes() {
+    let Some(gpu) = common::gpu() else { return };
+    let table = registry::markdown(&[("cpu", Device::cpu()), ("gpu", gpu)]);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/registry/ops.md");
+    if std::env::var("SUNSTONE_BLESS").is_ok() {
+        std::fs::write(path, &table).expect("the table can be written");
+    }
+    let Ok(written) = std::fs::read_to_string(path) else {
+        println!("skipped: the sources are not at {path}");
+        return;
+    };
+    assert!(written == table, "src/registry/ops.md is not what the code says; SUNSTONE_BLESS=1 writes it anew");
+}
