@@ -38,7 +38,21 @@ const NO_OPS: &[&str] = &[
 ];
 
 /// Ops that the registry lists under PyTorch's name, or as a parameter of another entry.
-const ELSEWHERE: &[(&str, &str)] = &[("where_", "where")];
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("arange_by", "arange"),
+    ("clamp_max", "clamp"),
+    ("clamp_min", "clamp"),
+    ("cross_entropy_with", "cross_entropy"),
+    ("eye_of", "eye"),
+    ("gelu_tanh", "gelu"),
+    ("layer_norm_with", "layer_norm"),
+    ("max_with_indices", "max"),
+    ("min_with_indices", "min"),
+    ("mse_loss_with", "mse_loss"),
+    ("permutation", "randperm"),
+    ("powf", "pow_scalar"),
+    ("where_", "where"),
+];
 
 #[test]
 fn every_public_op_of_the_tensor_is_registered() {

@@ -20,7 +20,7 @@ def case(name, call, inputs, *, grad=True, **more):
 
 int32_data("add", "sub", "mul", "div", "clamp", "clamp_tensor", "neg", "abs", "sign", "square", "relu", "remainder", "fmod",
            "floor_divide", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "bitwise_and", "bitwise_or",
-           "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift", "logical_not", "logical_and",
+           "bitwise_xor", "bitwise_not", "shl", "shr", "logical_not", "logical_and",
            "logical_or", "logical_xor", "cast", "where", "masked_fill", "add_scalar", "sub_scalar", "mul_scalar",
            "div_scalar", "sqrt", "exp", "sigmoid", "log1p", "isclose", "pow", "floor", "atan2", "isnan", "isfinite", "isinf")
 
@@ -49,7 +49,7 @@ unary("neg", torch.neg, whole=True)
 unary("abs", torch.abs, whole=True)
 unary("sqrt", torch.sqrt, 0.2, 3.0)
 unary("rsqrt", torch.rsqrt, 0.2, 3.0, extreme_grads=False)
-unary("reciprocal", torch.reciprocal, 0.2, 3.0, extreme_grads=False)
+unary("recip", torch.reciprocal, 0.2, 3.0, extreme_grads=False)
 unary("square", torch.square)
 unary("exp", torch.exp)
 unary("exp2", torch.exp2)
@@ -206,8 +206,8 @@ for name in ["bitwise_and", "bitwise_or", "bitwise_xor"]:
     case(name, lambda v: f(v[0], v[1]), [randn(4, 1) > 0, randn(5) > 0])
     case(name, lambda v: f(v[0], v[1]), [WHOLE[:0], WHOLE[:1]])
 SHIFT = torch.tensor([0, 1, 2, 5, 30], dtype=torch.int32)
-case("bitwise_left_shift", lambda v: v[0] << v[1], [integers(-9, 9, 3, 1), SHIFT])
-case("bitwise_right_shift", lambda v: v[0] >> v[1], [WHOLE.reshape(3, 5), SHIFT])
+case("shl", lambda v: v[0] << v[1], [integers(-9, 9, 3, 1), SHIFT])
+case("shr", lambda v: v[0] >> v[1], [WHOLE.reshape(3, 5), SHIFT])
 binary("logaddexp", torch.logaddexp, grads=False)
 FAR = torch.tensor([0.0, 100.0, -100.0, 1e4, -1e4, 3.0, 3.0])
 case("logaddexp", lambda v: torch.logaddexp(v[0], v[1]), [FAR, torch.tensor([0.0, 99.0, 50.0, -1e4, -1e4, 3.0, 2.0])])
