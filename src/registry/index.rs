@@ -59,9 +59,7 @@ pub(super) const OPS: &[OpInfo] = &[
     op("cummax", r#"{"axis": -1}"#, &[x(&[4, 5])], |c| both(c.x(0).cummax(c.axis("axis")))),
     op("cummin", r#"{"axis": -1}"#, &[x(&[4, 5])], |c| both(c.x(0).cummin(c.axis("axis")))),
     op("logcumsumexp", r#"{"axis": -1}"#, &[x(&[4, 5])], |c| one(c.x(0).logcumsumexp(c.axis("axis")))),
-    op("linear_scan", r#"{"axis": -1}"#, &[x(&[4, 5]), x(&[5])], |c| {
-        one(c.x(0).linear_scan(c.x(1), c.axis("axis")))
-    }),
+    op("linear_scan", r#"{"axis": -1}"#, &[x(&[4, 5]), x(&[5])], |c| one(c.x(0).linear_scan(c.x(1), c.axis("axis")))),
 ];
 
 fn both((values, indices): (Tensor, Tensor)) -> Vec<Tensor> {
@@ -72,6 +70,8 @@ fn both((values, indices): (Tensor, Tensor)) -> Vec<Tensor> {
 fn at_once(future: impl Future<Output = Result<Tensor>>) -> Tensor {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => Tensor::from_result(result),
-        Poll::Pending => Tensor::failed(Error::Invalid("its size depends on the data: await the function itself".into())),
+        Poll::Pending => {
+            Tensor::failed(Error::Invalid("its size depends on the data: await the function itself".into()))
+        }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! The rule: a value is stored if somebody holds it, if an operand must lie in memory (contractions, scatters, scans,
 //! sorts, custom ops, what is gathered from), if it is a fold, contraction or random numbers used by more than one kernel, or if it
-//! is a map used by more than one kernel and recomputing it is dearer than reading it back: more than
-//! [`CHEAP_OPS`] operations or more than [`CHEAP_LOADS`] full-size reads. Everything else is recomputed where it is used.
+//! is a map used by more than one kernel (or at other places by one) and recomputing it is dearer than reading it back: more
+//! than [`CHEAP_OPS`] operations or more than [`CHEAP_LOADS`] full-size reads. Everything else is recomputed where it is
+//! used.
 
 use super::collect::{Graph, Ref};
 use crate::graph::{Op, UnaryOp, view};
@@ -130,7 +131,11 @@ impl Decisions {
                 }
             }
             self.stored[i] = stored;
-            let mine = if stored != 0 { Roots::One(i) } else { roots[i] };
+            let mine = match stored {
+                0 if reads_elsewhere(&node.op) && roots[i] != Roots::None => Roots::One(n + i),
+                0 => roots[i],
+                _ => Roots::One(i),
+            };
             for (k, &src) in graph.edges[i].iter().enumerate() {
                 let Ref::Node(s, _) = src else { continue };
                 if in_memory(&node.op, k) {
@@ -203,6 +208,12 @@ fn contiguous_enough(graph: &Graph, op: &Op, r: Ref, base: usize, out: usize) ->
         }
         _ => true,
     }
+}
+
+/// True for views whose points are other points of the source: what lies behind one is evaluated by itself, so it counts as
+/// a kernel of its own. (In a recurrence of shifted values each step would else repeat all steps before it.)
+fn reads_elsewhere(op: &Op) -> bool {
+    matches!(op, Op::Slice { .. } | Op::Pad { .. } | Op::Unfold { .. })
 }
 
 fn out_of(r: Ref) -> usize {
