@@ -68,9 +68,11 @@ fn linear_back(a: &Tensor, g: &Tensor, axis: usize) -> Tensor {
 
 /// `Σ_{i≥j} g_i·exp(x_j - y_i)`, in logarithms throughout: positive and negative `g` by themselves.
 fn log_back(x: &Tensor, y: &Tensor, g: &Tensor, axis: usize) -> Tensor {
+    // The logarithm of 0, as good as infinite, but the difference of two is not NaN.
+    const NOTHING: f64 = f32::MIN as f64 / 2.0;
     let part = |g: &Tensor| {
-        let positive = g.gt(0.0);
-        let log = g.where_(&positive, 1.0).log().where_(&positive, f64::NEG_INFINITY);
+        let counts = g.le(0.0).logical_not();
+        let log = g.where_(&counts, 1.0).log().where_(&counts, NOTHING);
         let sum = reversed(&(log - y), axis, |t| run(ScanOp::LogSumExp, axis, &[t]));
         (sum + x).exp()
     };
