@@ -132,7 +132,7 @@ impl Tensor {
             return self.clone();
         }
         // Whole factors need no index, and so no scattering for the gradient. Half an element further is the same then.
-        if a.out % a.n == 0 && a.is_plain() {
+        if a.out.is_multiple_of(a.n) && a.is_plain() {
             let times = a.out / a.n;
             return self.insert_axis(axis + 1, at).stretch_axis(axis + 1, times, at).merge_axis(axis, at);
         }

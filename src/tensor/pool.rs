@@ -350,7 +350,9 @@ impl Tensor {
             let shape = self.shape();
             let first = shape.rank().checked_sub(3);
             let square = factor.checked_mul(factor).filter(|&s| s > 0);
-            let (Some(c), Some(square)) = (first, square.filter(|&s| first.is_some_and(|c| shape[c] % s == 0))) else {
+            let (Some(c), Some(square)) =
+                (first, square.filter(|&s| first.is_some_and(|c| shape[c].is_multiple_of(s))))
+            else {
                 return Err(format!("{shape} is not [.., c·r², h, w] with r = {factor}"));
             };
             // [.., c, r, r, h, w] → [.., c, h, r, w, r]
