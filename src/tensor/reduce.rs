@@ -65,8 +65,7 @@ impl Tensor {
     fn mean_at(&self, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
         let x = self.floating(at);
         let sum = x.reduce(ReduceOp::Sum, axes, keepdim, at);
-        let count = self.numel() as f64 / sum.numel().max(1) as f64;
-        sum.binary(BinaryOp::Mul, (1.0 / count).into(), at)
+        sum.shared_out(self.numel() as f64 / sum.numel().max(1) as f64, 0.0, at)
     }
 
     fn var_at(&self, axes: Axes, correction: f64, keepdim: bool, at: Caller) -> Tensor {
@@ -74,8 +73,16 @@ impl Tensor {
         let centred = x.binary(BinaryOp::Sub, x.mean_at(axes.clone(), true, at).into(), at);
         let squares = centred.binary(BinaryOp::Mul, (&centred).into(), at);
         let sum = squares.reduce(ReduceOp::Sum, axes, keepdim, at);
-        let count = self.numel() as f64 / sum.numel().max(1) as f64;
-        sum.binary(BinaryOp::Mul, (1.0 / (count - correction).max(0.0)).into(), at)
+        sum.shared_out(self.numel() as f64 / sum.numel().max(1) as f64, correction, at)
+    }
+
+    /// A sum over `count` elements, divided by `count - correction`; NaN if there are none, also on devices to which
+    /// nothing times infinity is nothing.
+    fn shared_out(&self, count: f64, correction: f64, at: Caller) -> Tensor {
+        match count {
+            0.0 => self.binary(BinaryOp::Add, f64::NAN.into(), at),
+            _ => self.binary(BinaryOp::Mul, (1.0 / (count - correction).max(0.0)).into(), at),
+        }
     }
 
     /// `E[x]` over the axes. Integers and bools become `f32`.
