@@ -17,6 +17,9 @@ pub const CHEAP_OPS: u32 = 8;
 pub const CHEAP_LOADS: u32 = 2;
 /// How many nodes deep an expression may be before it is cut: generated code and the planner's own stack stay bounded.
 const MAX_DEPTH: u32 = 100;
+/// How many operations an expression may have, counted at each place where they occur: a value that is read at several
+/// offsets, in a recurrence over time say, would else be computed exponentially often.
+const MAX_SIZE: u32 = 1000;
 /// What a transcendental function counts for.
 const DEAR_OP: u32 = 4;
 
@@ -296,15 +299,22 @@ fn costs(graph: &Graph) -> Vec<(u32, u32)> {
     cost
 }
 
-/// Maps at which an expression becomes too deep.
+/// Maps at which an expression becomes too deep or too large.
 fn deep(graph: &Graph) -> Vec<bool> {
-    let mut depth: Vec<u32> = Vec::with_capacity(graph.nodes.len());
+    // Depth and size of each node's expression.
+    let mut extent: Vec<(u32, u32)> = Vec::with_capacity(graph.nodes.len());
     let mut deep = Vec::with_capacity(graph.nodes.len());
     for (i, node) in graph.nodes.iter().enumerate() {
-        let below = graph.edges[i].iter().map(|&r| if let Ref::Node(n, _) = r { depth[n] } else { 0 });
-        let d = 1 + below.max().unwrap_or(0);
-        let cut = d >= MAX_DEPTH && !view::is_view(&node.op);
-        depth.push(if cut { 0 } else { d });
+        let below = graph.edges[i].iter().map(|&r| if let Ref::Node(n, _) = r { extent[n] } else { (0, 0) });
+        let (d, size) = below.fold((0, 0u32), |a, b| (a.0.max(b.0), a.1.saturating_add(b.1)));
+        let (d, size) = (d + 1, size.saturating_add(1));
+        let cut = (d >= MAX_DEPTH || size >= MAX_SIZE) && !view::is_view(&node.op);
+        let folds = matches!(node.op, Op::Reduce { .. } | Op::ArgReduce { .. }) || is_anchor(&node.op);
+        extent.push(match cut {
+            true => (0, 0),
+            false if folds => (d, 1),
+            false => (d, size),
+        });
         deep.push(cut);
     }
     deep
