@@ -98,7 +98,7 @@ fn on_all_threads<'a>(cases: &[&'a Case], check: impl Fn(&Case) -> Result<Option
             let start = Instant::now();
 
             let result = check(case);
-            
+
             done.push((case, result, start.elapsed()));
         }
         done
