@@ -62,16 +62,19 @@ impl Tensor {
         Some(sums.fold(ReduceOp::Sum, Dims::from_elem(place, 1), at))
     }
 
-    /// `self / count`; NaN where nothing was counted, which a device that knows the sum to be 0 may not see by itself.
-    fn share(&self, count: f64, at: Caller) -> Tensor {
-        let sum = if count == 0.0 { self.binary(BinaryOp::Add, f64::NAN.into(), at) } else { self.clone() };
-        sum.binary(BinaryOp::Mul, (1.0 / count).into(), at)
+    /// A sum over `count` elements, divided by `count - correction`; NaN if there are none, which a device that knows the
+    /// sum to be 0 may not see by itself.
+    fn share(&self, count: f64, correction: f64, at: Caller) -> Tensor {
+        match count {
+            0.0 => self.binary(BinaryOp::Add, f64::NAN.into(), at),
+            _ => self.binary(BinaryOp::Mul, (1.0 / (count - correction).max(0.0)).into(), at),
+        }
     }
 
     fn mean_at(&self, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
         self.floating(at).widened(at, |x| {
             let sum = x.reduce(ReduceOp::Sum, axes, keepdim, at);
-            sum.share(self.numel() as f64 / sum.numel().max(1) as f64, at)
+            sum.share(self.numel() as f64 / sum.numel().max(1) as f64, 0.0, at)
         })
     }
 
@@ -80,8 +83,7 @@ impl Tensor {
             let centred = x.binary(BinaryOp::Sub, x.mean_at(axes.clone(), true, at).into(), at);
             let squares = centred.binary(BinaryOp::Mul, (&centred).into(), at);
             let sum = squares.reduce(ReduceOp::Sum, axes, keepdim, at);
-            let count = self.numel() as f64 / sum.numel().max(1) as f64;
-            sum.share((count - correction).max(0.0), at)
+            sum.share(self.numel() as f64 / sum.numel().max(1) as f64, correction, at)
         })
     }
 
