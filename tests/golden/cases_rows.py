@@ -186,3 +186,6 @@ case("ctc_loss", ctc, [randn(4, 2, 3), REPEATED, length(4, 4), length(3, 3)], lo
 case("ctc_loss", ctc, [randn(4, 2, 3), REPEATED, length(4, 3), length(0, 1)], log_softmax=True, reduction="mean")
 case("ctc_loss", ctc, [randn(40, 2, 6), integers(1, 6, 2, 12), length(40, 35), length(12, 7)], log_softmax=True,
      factor=10, why="sums over all alignments of forty times")
+
+case("normalize", lambda v, p, axes: torch.nn.functional.normalize(v[0], p, axes[0]), [randn(3, 1, 5)], smooth=True, p=2.0, axes=[-1])
+case("normalize", lambda v, p, axes: torch.nn.functional.normalize(v[0], p, axes[0]), [randn(4, 3)], smooth=True, p=1.5, axes=[0])
