@@ -46,17 +46,24 @@ impl Backend for Recording {
     }
 }
 
-/// The kernels of every case and of its gradient, by case.
-fn kernels() -> Option<BTreeMap<&'static str, Vec<String>>> {
+/// The kernels of every case and of its gradient on operands of `dtype`, by case.
+fn kernels(dtype: DType) -> Option<BTreeMap<&'static str, Vec<String>>> {
     let gpu = common::devices_of("wgpu").into_iter().next()?;
     let mut all = BTreeMap::new();
     for case in cases::cases() {
         let texts = Arc::new(Mutex::new(Vec::new()));
         let backend = Recording { inner: gpu.backend().clone(), texts: texts.clone() };
         let device = Device::new("recorded", Arc::new(backend));
+        device.set_deterministic(case.name == "scatter_add of a part");
         let narrow = |d: &Vec<f64>| d.iter().map(|&v| v as f32).collect::<Vec<f32>>();
         let make = |((shape, _), d): (&(Vec<usize>, cases::Domain), &Vec<f64>)| {
-            Tensor::from_slice(&narrow(d), &shape[..], &device).requires_grad()
+            let x = Tensor::from_slice(&narrow(d), &shape[..], &device);
+            if dtype == DType::F32 {
+                return x.requires_grad();
+            }
+            let x = x.cast(dtype);
+            x.realize().unwrap();
+            x.requires_grad()
         };
         let inputs: Vec<Tensor> = case.inputs.iter().zip(&case.data()).map(make).collect();
         let y = (case.f)(&inputs);
@@ -81,14 +88,29 @@ fn parse(text: &str) -> (naga::Module, ModuleInfo) {
 
 #[test]
 fn every_kernel_is_valid_and_translates_to_spirv_msl_and_hlsl() {
-    let Some(kernels) = kernels() else { return };
+    every_kernel_translates(DType::F32);
+}
+
+#[test]
+fn every_kernel_of_halves_is_valid_and_translates() {
+    every_kernel_translates(DType::F16);
+    every_kernel_translates(DType::BF16);
+}
+
+fn every_kernel_translates(dtype: DType) {
+    let Some(kernels) = kernels(dtype) else { return };
     let mut distinct: Vec<&String> = kernels.values().flatten().collect();
     distinct.sort_unstable();
     distinct.dedup();
-    for text in &distinct {
+    let folder = tempfile::tempdir().expect("a folder for SPIR-V");
+    let mut files = Vec::new();
+    for (i, text) in distinct.iter().enumerate() {
         let (module, info) = parse(text);
-        spv::write_vec(&module, &info, &spv::Options::default(), None)
+        let words = spv::write_vec(&module, &info, &spv::Options::default(), None)
             .unwrap_or_else(|e| panic!("SPIR-V: {e}\n{text}"));
+        let file = folder.path().join(format!("{i}.spv"));
+        std::fs::write(&file, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).expect("written");
+        files.push(file);
         let options = msl::Options { fake_missing_bindings: true, ..msl::Options::default() };
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|e| panic!("MSL: {e}\n{text}"));
@@ -98,8 +120,22 @@ fn every_kernel_is_valid_and_translates_to_spirv_msl_and_hlsl() {
             .write(&module, &info, None)
             .unwrap_or_else(|e| panic!("HLSL: {e}\n{text}"));
     }
-    println!("{} distinct kernels translate to SPIR-V, MSL and HLSL; none was left out", distinct.len());
+    validate_spirv(&files);
+    println!("{} distinct kernels of {dtype} translate to SPIR-V, MSL and HLSL; none was left out", distinct.len());
     assert!(distinct.len() > 100, "the table gave only {} kernels", distinct.len());
+}
+
+/// Asks Khronos' validator about each file, where it is installed (Debian's spirv-tools).
+fn validate_spirv(files: &[std::path::PathBuf]) {
+    for file in files {
+        let Ok(output) = std::process::Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(file).output()
+        else {
+            println!("skipped: spirv-val is not installed, so only naga has seen the SPIR-V");
+            return;
+        };
+        assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    println!("spirv-val accepts {} modules", files.len());
 }
 
 #[test]
@@ -107,8 +143,8 @@ fn every_kernel_is_valid_and_translates_to_spirv_msl_and_hlsl() {
 fn every_kernel_translates_to_cuda_c_and_nvrtc_takes_it() {
     use sunstone::backend::cuda::translate::{Options, Uniforms, translate};
     use sunstone::backend::cuda::{library, nvrtc};
-    let Some(kernels) = kernels() else { return };
-    let distinct: std::collections::BTreeSet<&String> = kernels.values().flatten().collect();
+    let (Some(floats), Some(halves)) = (kernels(DType::F32), kernels(DType::BF16)) else { return };
+    let distinct: std::collections::BTreeSet<&String> = floats.values().chain(halves.values()).flatten().collect();
     let compiler = library::nvrtc();
     if let Err(why) = &compiler {
         println!("skipped the compilation: {why}");
@@ -128,8 +164,11 @@ fn every_kernel_translates_to_cuda_c_and_nvrtc_takes_it() {
 
 #[test]
 fn kernels_are_as_they_were() {
-    let Some(kernels) = kernels() else { return };
+    let (Some(kernels), Some(halves)) = (kernels(DType::F32), kernels(DType::F16)) else { return };
     // A few of each kind, so that a change to the generator shows as a readable difference.
+    for name in ["clamp", "pad", "sum rows", "softmax", "few long rows", "matmul with epilogue"] {
+        snapshot(&format!("f16_{}", name.replace(' ', "_")), &halves[name]);
+    }
     for name in [
         "gelu",
         "add broadcast",
@@ -143,10 +182,13 @@ fn kernels_are_as_they_were() {
         "matmul with epilogue",
         "conv2d with epilogue",
     ] {
-        let text =
-            kernels[name].iter().enumerate().map(|(i, k)| format!("// ---- kernel {i}\n{k}\n")).collect::<String>();
-        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
-            insta::assert_snapshot!(name.replace(' ', "_"), text);
-        });
+        snapshot(&name.replace(' ', "_"), &kernels[name]);
     }
+}
+
+fn snapshot(name: &str, kernels: &[String]) {
+    let text = kernels.iter().enumerate().map(|(i, k)| format!("// ---- kernel {i}\n{k}\n")).collect::<String>();
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, text);
+    });
 }

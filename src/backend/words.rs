@@ -12,6 +12,16 @@ pub fn widened(dtype: DType, bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// Filled up with zeros to whole words: what is not of 32 bits may end in the middle of one.
+pub fn whole_words(bytes: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    if bytes.len().is_multiple_of(4) {
+        return bytes;
+    }
+    let mut bytes = bytes.into_owned();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes.into()
+}
+
 /// And back.
 pub fn narrow(dtype: DType, words: &[u8], out: &mut Vec<u8>) {
     match dtype {

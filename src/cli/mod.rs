@@ -2,7 +2,11 @@
 
 mod devices;
 mod digits;
+mod generate;
+mod ops;
 mod output;
+mod session;
+mod text;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -24,17 +28,27 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List every op, its parameters, and the dtypes that it takes on each device.
+    Ops {
+        /// One JSON object instead of Markdown tables.
+        #[arg(long)]
+        json: bool,
+    },
     /// Train a network.
     Train {
         #[command(subcommand)]
         what: Train,
     },
+    /// Write text with a network that `train text` trained.
+    Generate(generate::Args),
 }
 
 #[derive(Subcommand)]
 enum Train {
     /// Learn to recognise handwritten digits.
     Digits(digits::Args),
+    /// Learn to write like a text, one character after the other.
+    Text(text::Args),
 }
 
 /// Runs what the arguments ask for. Exit code 2: the input was at fault; 1: the training failed.
@@ -43,7 +57,10 @@ pub fn run() -> ExitCode {
         Cli::parse().command.unwrap_or_else(|| Command::Train { what: Train::Digits(digits::Args::default()) });
     let result = match command {
         Command::Devices { json } => devices::run(json),
+        Command::Ops { json } => ops::run(json),
         Command::Train { what: Train::Digits(args) } => digits::run(&args),
+        Command::Train { what: Train::Text(args) } => text::run(&args),
+        Command::Generate(args) => generate::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

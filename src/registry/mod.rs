@@ -11,6 +11,12 @@
 //!
 //! its name (PyTorch's where PyTorch has it), its parameters with their defaults as JSON, an example of its operands, and
 //! the call.
+//!
+//! # The ops
+//!
+//! For each dtype: where the op takes it. `cpu` is the CPU backend, `gpu` any device that runs WGSL. Parameters are shown
+//! with their defaults.
+#![doc = include_str!("ops.md")]
 
 mod call;
 mod contract;
@@ -26,6 +32,7 @@ pub use call::{Args, Call};
 pub use table::markdown;
 
 use crate::device::Device;
+use crate::dtype::DType;
 use crate::error::{Caller, Error, Result};
 use crate::tensor::Tensor;
 
@@ -132,6 +139,11 @@ impl OpInfo {
         }
     }
 
+    /// The dtypes that it takes on `device`; found by asking it, nothing is computed.
+    pub fn dtypes(&self, device: &Device) -> Vec<DType> {
+        DType::ALL.into_iter().filter(|&dtype| table::works(self, dtype, device)).collect()
+    }
+
     /// The group it is listed under.
     pub fn group(&self) -> &'static str {
         GROUPS.iter().find(|(_, ops)| ops.iter().any(|o| o.name == self.name)).map_or("", |(group, _)| group)
@@ -162,7 +174,6 @@ pub fn find(name: &str) -> Option<&'static OpInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dtype::DType;
 
     #[test]
     fn names_are_unique_and_defaults_are_json() {

@@ -18,8 +18,12 @@ pub(super) fn example(op: &OpInfo, dtype: DType, device: &Device) -> Vec<Tensor>
 
 /// True if the op takes operands of `dtype` on `device`. Nothing is computed: shapes and dtypes are checked eagerly.
 pub(super) fn works(op: &OpInfo, dtype: DType, device: &Device) -> bool {
-    let results = op.call(device, &example(op, dtype, device), &Args::default());
-    results.is_ok_and(|all| all.iter().all(|t| t.error().is_none()))
+    let named = op.defaults.contains("\"dtype\"");
+    let args = if named { Args::default().with("dtype", dtype.name()) } else { Args::default() };
+    let operands = op.inputs.iter().any(|i| i.kind == InputKind::Data);
+    let results = op.call(device, &example(op, dtype, device), &args);
+    // Without operands of that type it is the result's that counts.
+    results.is_ok_and(|all| all.iter().all(|t| t.error().is_none() && (operands || named || t.dtype() == dtype)))
 }
 
 /// True if a gradient flows through it.
@@ -48,8 +52,9 @@ pub fn markdown(devices: &[(&str, Device)]) -> String {
             };
             let gradient = if devices.iter().any(|(_, d)| differentiable(op, d)) { "yes" } else { "" };
             let _ = write!(text, "| {} | {parameters} | {gradient} |", op.name);
+            let taken: Vec<_> = devices.iter().map(|(name, d)| (*name, op.dtypes(d))).collect();
             for dtype in DType::ALL {
-                let on: Vec<&str> = devices.iter().filter(|(_, d)| works(op, dtype, d)).map(|(n, _)| *n).collect();
+                let on: Vec<&str> = taken.iter().filter(|(_, all)| all.contains(&dtype)).map(|(n, _)| *n).collect();
                 let _ = write!(text, " {} |", on.join(" "));
             }
             text.push('\n');

@@ -3,7 +3,7 @@
 use super::{Axes, Tensor};
 use crate::dtype::DType;
 use crate::error::Caller;
-use crate::graph::{BinaryOp, Op, ReduceOp, UnaryOp};
+use crate::graph::{BinaryOp, Op, ReduceOp};
 use crate::shape::Dims;
 
 impl Tensor {
@@ -22,24 +22,69 @@ impl Tensor {
         let x = if counts { self.cast_at(DType::I32, at) } else { self.clone() };
         let kept = self.shape().with_ones(&axes);
         // Over no axes there is nothing to fold.
-        let folded = if axes.is_empty() { x } else { Tensor::apply(Op::Reduce { op, axes }, &[&x], at) };
+        let folded = match op {
+            _ if axes.is_empty() => x,
+            ReduceOp::Sum => x.sum_of_parts(&axes, at).unwrap_or_else(|| x.fold(op, axes, at)),
+            _ => x.fold(op, axes, at),
+        };
         if keepdim { folded.reshape_to(kept, at) } else { folded }
     }
 
+    fn fold(&self, op: ReduceOp, axes: Dims<usize>, at: Caller) -> Tensor {
+        Tensor::apply(Op::Reduce { op, axes }, &[self], at)
+    }
+
+    /// A few long sums as sums of the sums of their parts: a GPU folds each row in one workgroup, so that a single long row
+    /// would leave most of it idle. The longest axis is cut, which is a view whatever the layout.
+    fn sum_of_parts(&self, axes: &[usize], at: Caller) -> Option<Tensor> {
+        const LONG: usize = 1 << 18;
+        const PARTS: usize = 1024;
+        let length: usize = axes.iter().map(|&a| self.shape()[a]).product();
+        if length < LONG {
+            return None;
+        }
+        let axis = axes.iter().copied().max_by_key(|&a| self.shape()[a])?;
+        let n = self.shape()[axis];
+        let size = n.div_ceil(PARTS / (self.numel() / length).clamp(1, PARTS));
+        let parts = n.div_ceil(size);
+        if parts < 2 {
+            return None;
+        }
+        let mut rest: Dims<usize> = Dims::from_elem(0, self.rank());
+        rest[axis] = parts * size - n;
+        let none = Dims::from_elem(0, self.rank());
+        let mut cut = self.shape().clone();
+        cut.dims_mut()[axis] = size;
+        cut.dims_mut().insert(axis, parts);
+        let inner = axes.iter().map(|&a| a + (a >= axis) as usize).collect();
+        let sums = self.pad_with(none, rest, 0.into(), at).reshape_to(cut, at).fold(ReduceOp::Sum, inner, at);
+        let place = axis - axes.iter().filter(|&&a| a < axis).count();
+        Some(sums.fold(ReduceOp::Sum, Dims::from_elem(place, 1), at))
+    }
+
+    /// A sum over `count` elements, divided by `count - correction`; NaN if there are none, which a device that knows the
+    /// sum to be 0 may not see by itself.
+    fn share(&self, count: f64, correction: f64, at: Caller) -> Tensor {
+        match count {
+            0.0 => self.binary(BinaryOp::Add, f64::NAN.into(), at),
+            _ => self.binary(BinaryOp::Mul, (1.0 / (count - correction).max(0.0)).into(), at),
+        }
+    }
+
     fn mean_at(&self, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
-        let x = if self.dtype().is_float() { self.clone() } else { self.cast_at(DType::F32, at) };
-        let sum = x.reduce(ReduceOp::Sum, axes, keepdim, at);
-        let count = self.numel() as f64 / sum.numel().max(1) as f64;
-        sum.binary(BinaryOp::Mul, (1.0 / count).into(), at)
+        self.floating(at).widened(at, |x| {
+            let sum = x.reduce(ReduceOp::Sum, axes, keepdim, at);
+            sum.share(self.numel() as f64 / sum.numel().max(1) as f64, 0.0, at)
+        })
     }
 
     fn var_at(&self, axes: Axes, correction: f64, keepdim: bool, at: Caller) -> Tensor {
-        let x = if self.dtype().is_float() { self.clone() } else { self.cast_at(DType::F32, at) };
-        let centred = x.binary(BinaryOp::Sub, x.mean_at(axes.clone(), true, at).into(), at);
-        let squares = centred.binary(BinaryOp::Mul, (&centred).into(), at);
-        let sum = squares.reduce(ReduceOp::Sum, axes, keepdim, at);
-        let count = self.numel() as f64 / sum.numel().max(1) as f64;
-        sum.binary(BinaryOp::Mul, (1.0 / (count - correction)).into(), at)
+        self.floating(at).widened(at, |x| {
+            let centred = x.binary(BinaryOp::Sub, x.mean_at(axes.clone(), true, at).into(), at);
+            let squares = centred.binary(BinaryOp::Mul, (&centred).into(), at);
+            let sum = squares.reduce(ReduceOp::Sum, axes, keepdim, at);
+            sum.share(self.numel() as f64 / sum.numel().max(1) as f64, correction, at)
+        })
     }
 
     /// `E[x]` over the axes. Integers and bools become `f32`.
@@ -66,38 +111,55 @@ impl Tensor {
         self.var_at(axes.into(), correction, true, Caller::here())
     }
 
-    /// The square root of [`Tensor::var`].
+    /// The square root of [`Tensor::var`]; where it is 0, so is its gradient.
     #[track_caller]
     pub fn std(&self, axes: impl Into<Axes>, correction: f64) -> Tensor {
         let at = Caller::here();
-        self.var_at(axes.into(), correction, false, at).unary(UnaryOp::Sqrt, at)
+        let axes = axes.into();
+        self.widened(at, |x| x.var_at(axes, correction, false, at).root(at))
+    }
+
+    /// [`Tensor::std`] with the axes left in place.
+    #[track_caller]
+    pub fn std_keepdim(&self, axes: impl Into<Axes>, correction: f64) -> Tensor {
+        let at = Caller::here();
+        let axes = axes.into();
+        self.widened(at, |x| x.var_at(axes, correction, true, at).root(at))
     }
 
     /// True where any element over the axes is not 0.
     #[track_caller]
     pub fn any(&self, axes: impl Into<Axes>) -> Tensor {
-        let at = Caller::here();
-        let axes = axes.into();
-        self.truth_over(ReduceOp::Max, false, axes, at)
+        self.truth_over(ReduceOp::Max, false, axes.into(), false, Caller::here())
+    }
+
+    /// [`Tensor::any`] with the axes left in place.
+    #[track_caller]
+    pub fn any_keepdim(&self, axes: impl Into<Axes>) -> Tensor {
+        self.truth_over(ReduceOp::Max, false, axes.into(), true, Caller::here())
     }
 
     /// True where every element over the axes is not 0.
     #[track_caller]
     pub fn all(&self, axes: impl Into<Axes>) -> Tensor {
-        let at = Caller::here();
-        let axes = axes.into();
-        self.truth_over(ReduceOp::Min, true, axes, at)
+        self.truth_over(ReduceOp::Min, true, axes.into(), false, Caller::here())
+    }
+
+    /// [`Tensor::all`] with the axes left in place.
+    #[track_caller]
+    pub fn all_keepdim(&self, axes: impl Into<Axes>) -> Tensor {
+        self.truth_over(ReduceOp::Min, true, axes.into(), true, Caller::here())
     }
 
     /// Over no elements the answer is `empty`.
-    fn truth_over(&self, op: ReduceOp, empty: bool, axes: Axes, at: Caller) -> Tensor {
+    fn truth_over(&self, op: ReduceOp, empty: bool, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
         let x = self.cast_at(DType::Bool, at);
         match (axes.resolve(self.rank()), x.value()) {
             (Ok(list), Ok(v)) if list.iter().any(|&a| self.shape()[a] == 0) => {
-                let shape = self.shape().without(&list);
+                let shape = if keepdim { self.shape().with_ones(&list) } else { self.shape().without(&list) };
                 Tensor::constant(shape, empty.into(), DType::Bool, &v.node.device, at)
             }
-            _ => x.reduce(op, axes, false, at),
+            _ => x.reduce(op, axes, keepdim, at),
         }
     }
 
@@ -166,7 +228,9 @@ reduce_methods! {
     /// `Π` over the axes.
     prod prod_keepdim = Prod;
     /// The largest; NaN wins; an error over no elements. Elements that tie share the gradient evenly.
+    #[doc(alias = "amax")]
     max max_keepdim = Max;
     /// The smallest; NaN wins; an error over no elements. Elements that tie share the gradient evenly.
+    #[doc(alias = "amin")]
     min min_keepdim = Min;
 }

@@ -133,7 +133,7 @@ fn caps(context: &Context, major: i32, minor: i32) -> Caps {
         hardware: context::hardware(context.device()),
         driver: format!("CUDA {speaks_major}.{speaks_minor} (driver)"),
         software: false,
-        dtypes: vec![DType::Bool, DType::U8, DType::U32, DType::I32, DType::F32],
+        dtypes: vec![DType::Bool, DType::U8, DType::U32, DType::I32, DType::F16, DType::BF16, DType::F32],
         // Arguments are pointers, of which thousands fit; a kernel over very many would have no registers left.
         max_buffers_per_kernel: 31,
         // Kernels count elements in 31 bits; a size that the memory manager does not round up further.

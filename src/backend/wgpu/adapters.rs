@@ -88,7 +88,7 @@ pub(super) fn caps(device: &wgpu::Device) -> Caps {
         hardware: info.name.clone(),
         driver: driver(&info),
         software: info.device_type == wgpu::DeviceType::Cpu,
-        dtypes: vec![DType::Bool, DType::U8, DType::U32, DType::I32, DType::F32],
+        dtypes: vec![DType::Bool, DType::U8, DType::U32, DType::I32, DType::F16, DType::BF16, DType::F32],
         max_buffers_per_kernel: buffers,
         max_buffer_bytes: largest_buffer(limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)),
         wide_bytes: true,

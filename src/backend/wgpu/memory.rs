@@ -1,7 +1,7 @@
 //! Buffers: where they come from, and how elements get into them and out again.
 
 use super::super::origins::FLAG_BYTES;
-use super::super::words::{narrow, widened};
+use super::super::words::{narrow, whole_words, widened};
 use super::{Core, native};
 use crate::device::{Block, BlockSource, Storage};
 use crate::dtype::DType;
@@ -91,7 +91,7 @@ impl Core {
         }
         let (mut offset, whole) = (0, bytes.len() <= CHUNK);
         for chunk in bytes.chunks(CHUNK / wide * dtype.bytes()) {
-            let words = widened(dtype, chunk);
+            let words = whole_words(widened(dtype, chunk));
             native::caught(&self.device, &[wgpu::ErrorFilter::OutOfMemory], || {
                 self.queue.write_buffer(buffer, offset, &words);
             })
@@ -111,16 +111,20 @@ impl Core {
         let wide = self.caps.bytes_of(dtype);
         let bytes = |n: usize| n.checked_mul(wide);
         let end = start.checked_add(count).and_then(bytes).filter(|&end| end as u64 <= buffer.size());
-        let (Some(end), Some(mut at)) = (end, bytes(start)) else {
+        let (Some(end), Some(begin)) = (end, bytes(start)) else {
             return Err(self.error(format!("elements {start}.. ({count} of {dtype}) are not all in {storage:?}")));
         };
-        let mut elements = Vec::with_capacity(count * dtype.bytes());
+        // Only whole words can be copied; a half may begin or end within one.
+        let (mut at, last) = (begin & !3, end.next_multiple_of(4));
+        let mut skip = begin - at;
+        let mut elements = Vec::with_capacity(count * dtype.bytes() + 4);
         loop {
-            let size = (end - at).min(CHUNK);
+            let size = (last - at).min(CHUNK);
             let words = self.download(Some((buffer, at as u64, size as u64)))?;
-            narrow(dtype, &words, &mut elements);
-            at += size;
-            if at == end {
+            narrow(dtype, &words[skip.min(words.len())..], &mut elements);
+            (at, skip) = (at + size, 0);
+            if at == last {
+                elements.truncate(count * dtype.bytes());
                 return Ok(elements);
             }
         }
