@@ -12,6 +12,7 @@ pub fn widened(dtype: DType, bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+#[cfg(feature = "wgpu")]
 /// Filled up with zeros to whole words: what is not of 32 bits may end in the middle of one.
 pub fn whole_words(bytes: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     if bytes.len().is_multiple_of(4) {
