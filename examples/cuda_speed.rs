@@ -2,10 +2,13 @@
 //!
 //! `cargo run --release --example cuda_speed [DEVICE]`
 
+use std::collections::BTreeMap;
 use std::time::Instant;
+use sunstone::device::KernelTime;
 use sunstone::models::Digits;
+use sunstone::models::gpt::{Gpt, GptConfig};
 use sunstone::nn::{Init, Linear, Relu, Sequential};
-use sunstone::optim::Adam;
+use sunstone::optim::{Adam, AdamW};
 use sunstone::prelude::*;
 
 fn main() -> Result<()> {
@@ -17,9 +20,13 @@ fn main() -> Result<()> {
     }
     rows(&device)?;
     if std::env::args().nth(2).as_deref() != Some("rows") {
-        for n in [512, 4096] {
-            products(&device, n)?;
-        }
+        products(&device, 512, DType::F32, "")?;
+        products(&device, 4096, DType::F32, "")?;
+        device.allow_tf32(true);
+        products(&device, 4096, DType::F32, "_tf32")?;
+        device.allow_tf32(false);
+        products(&device, 4096, DType::F16, "_f16")?;
+        products(&device, 4096, DType::BF16, "_bf16")?;
     }
     let mlp = |init: &Init| {
         Sequential::new()
@@ -30,7 +37,9 @@ fn main() -> Result<()> {
             .add(Linear::new(512, 10, init))
     };
     training(&device, "mlp_step", mlp(&Init::new(0, &device)), 128)?;
-    training(&device, "cnn_step", Digits::cnn(&Init::new(0, &device)), 256)
+    training(&device, "cnn_step", Digits::cnn(&Init::new(0, &device)), 256)?;
+    device.allow_tf32(true);
+    gpt_step(&device)
 }
 
 /// The median over `rounds` of the time of `count` calls that end in one wait, a call.
@@ -63,11 +72,12 @@ fn rows(device: &Device) -> Result<()> {
     Ok(())
 }
 
-fn products(device: &Device, n: usize) -> Result<()> {
-    let (a, b) = (Generator::new(1).randn([n, n], device), Generator::new(2).randn([n, n], device));
+fn products(device: &Device, n: usize, dtype: DType, kind: &str) -> Result<()> {
+    let random = |seed| Generator::new(seed).randn([n, n], device).cast(dtype);
+    let (a, b) = (random(1), random(2));
     a.realize()?;
     b.realize()?;
-    let whole = time(device, &format!("matmul_{n}"), 10, || a.matmul(&b).realize())?;
+    let whole = time(device, &format!("matmul_{n}{kind}"), 10, || a.matmul(&b).realize())?;
     println!("# {:.1} TFLOP/s", 2.0 * (n as f64).powi(3) / whole / 1e12);
     Ok(())
 }
@@ -80,8 +90,7 @@ fn training(device: &Device, name: &str, model: impl Module, batch: usize) -> Re
     let targets = Tensor::from_slice(&targets, [batch], device);
     let mut optimizer = Adam::new(model.parameters(), 1e-3);
     let (mut count, mut last) = (0, 0.0);
-    let before = device.stats().kernels_launched;
-    time(device, name, 100, || {
+    let mut step = || {
         let loss = model.forward(&x).cross_entropy(&targets);
         count += 1;
         optimizer.step(loss.backward()?)?;
@@ -89,12 +98,50 @@ fn training(device: &Device, name: &str, model: impl Module, batch: usize) -> Re
             last = loss.item::<f32>()?;
         }
         Ok(())
-    })?;
-    let kernels = device.stats().kernels_launched - before;
-    println!(
-        "# {:.1} kernels a step, {} bytes reserved, loss {last}",
-        kernels as f64 / count as f64,
-        device.stats().bytes_reserved
-    );
+    };
+    time(device, name, 100, &mut step)?;
+    kernels(device, &mut step)?;
+    println!("# {} bytes reserved, loss {last}", device.stats().bytes_reserved);
+    Ok(())
+}
+
+/// Steps of AdamW of GPT-2 (124M parameters, the vocabulary padded) on 8 texts of 1,024 tokens.
+fn gpt_step(device: &Device) -> Result<()> {
+    let config =
+        GptConfig { vocabulary: 50_304, layers: 12, heads: 12, width: 768, context: 1024, dropout: 0.0, tied: true };
+    let model = Gpt::new(config, &Init::new(0, device))?;
+    let tokens = |salt: usize| {
+        let tokens: Vec<i32> = (0..8 * 1024).map(|i| (i * 7919 + salt) as i32 % 50_257).collect();
+        Tensor::from_slice(&tokens, [8, 1024], device)
+    };
+    let (x, targets) = (tokens(0), tokens(1).reshape([8 * 1024]));
+    let mut optimizer = AdamW::new(model.parameters(), 1e-4);
+    let mut step = || {
+        let loss = model.forward(&x).reshape([8 * 1024, -1]).cross_entropy(&targets);
+        optimizer.step(loss.backward()?)
+    };
+    time(device, "gpt_step_tf32", 5, &mut step)?;
+    kernels(device, &mut step)?;
+    println!("# {} bytes reserved", device.stats().bytes_reserved);
+    Ok(())
+}
+
+/// What each kind of kernel takes in one step.
+fn kernels(device: &Device, step: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    let Ok(((), times)) = device.profile(step) else { return Ok(()) };
+    if times.len() <= 40 {
+        for KernelTime { name, duration, .. } in &times {
+            println!("#   {duration:8.2} µs {name}");
+        }
+    }
+    let mut kinds: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
+    for KernelTime { name, duration, .. } in &times {
+        let kind = kinds.entry(name).or_default();
+        *kind = (kind.0 + 1, kind.1 + duration);
+    }
+    for (name, (count, duration)) in kinds {
+        println!("#   {duration:10.1} µs in {count} × {name}");
+    }
+    println!("# {} kernels, {:.1} µs", times.len(), times.iter().map(|k| k.duration).sum::<f64>());
     Ok(())
 }

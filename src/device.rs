@@ -20,6 +20,8 @@ struct Inner {
     plans: Mutex<PlanCache>,
     counters: Counters,
     deterministic: AtomicBool,
+    /// The times of kernels since [`Device::profile`] began, while it goes on.
+    profile: Mutex<Option<Vec<KernelTime>>>,
 }
 
 impl Device {
@@ -31,6 +33,7 @@ impl Device {
             plans: Mutex::new(PlanCache::from_env()),
             counters: Counters::default(),
             deterministic: AtomicBool::new(std::env::var("SUNSTONE_DETERMINISTIC").is_ok_and(|v| v == "1")),
+            profile: Mutex::default(),
         }))
     }
 
@@ -67,9 +70,45 @@ impl Device {
         self.0.deterministic.store(on, Ordering::Relaxed);
     }
 
+    /// Lets f32 matrix products and convolutions round their operands to TF32 (10 bits of mantissa) where the device has
+    /// that, as PyTorch's setting of that name does: several times faster on NVIDIA's GPUs through CUDA, and less exact.
+    /// Off unless `SUNSTONE_TF32=1`. Other devices stay as exact as they are.
+    pub fn allow_tf32(&self, allow: bool) {
+        self.0.backend.allow_tf32(allow);
+    }
+
     /// Waits until everything asked of it is done, and reports what went wrong on the way.
     pub fn synchronize(&self) -> Result<()> {
         self.0.backend.synchronize()
+    }
+
+    /// Runs `f` and gives the time that each kernel took on the device that `f` asked for, in order. Kernels run one by
+    /// one and are waited for, so the whole takes longer than it does otherwise. What other threads ask of the device
+    /// meanwhile is in the list too.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] from what `f` asks, where the backend cannot time kernels.
+    pub fn profile<R>(&self, f: impl FnOnce() -> Result<R>) -> Result<(R, Vec<KernelTime>)> {
+        let profile = || self.0.profile.lock().unwrap_or_else(|e| e.into_inner());
+        *profile() = Some(Vec::new());
+        let result = f();
+        let times = profile().take().unwrap_or_default();
+        result.map(|r| (r, times))
+    }
+
+    /// Runs a plan, timed if someone asked for that.
+    pub(crate) fn run(&self, executable: &dyn Executable, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<()> {
+        let mut profile = self.0.profile.lock().unwrap_or_else(|e| e.into_inner());
+        match &mut *profile {
+            None => {
+                drop(profile);
+                executable.run(slots, scalars)
+            }
+            Some(times) => {
+                times.extend(executable.run_timed(slots, scalars)?);
+                Ok(())
+            }
+        }
     }
 
     /// What happened on it so far.
@@ -214,6 +253,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
 
     /// What its memory manager holds.
     fn memory(&self) -> MemoryStats;
+
+    /// See [`Device::allow_tf32`]; a backend that has no TF32 does nothing.
+    fn allow_tf32(&self, allow: bool) {
+        let _ = allow;
+    }
 }
 
 /// A plan made ready by a [`Backend`].
@@ -225,10 +269,28 @@ pub trait Executable: Send + Sync {
     /// May return before the work is done; later calls on the backend see its results.
     fn run(&self, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<()>;
 
+    /// As [`Executable::run`], waiting for the end, with the time of each kernel on the device's own clock. Fails with
+    /// [`Error::Unsupported`] where a backend cannot tell.
+    fn run_timed(&self, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<Vec<KernelTime>> {
+        let _ = (slots, scalars);
+        Err(Error::Unsupported { device: "this device".into(), what: "the times of single kernels".into() })
+    }
+
     /// The generated kernels as text, for `SUNSTONE_DEBUG=kernels` and for snapshots; empty where there are none.
     fn kernels(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// What one kernel of a run took.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct KernelTime {
+    /// What it is.
+    pub name: String,
+    /// When it began, in microseconds since its run did.
+    pub start: f64,
+    /// Microseconds.
+    pub duration: f64,
 }
 
 /// A piece of a device's memory, on loan from its [`MemoryManager`] until dropped.

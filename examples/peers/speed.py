@@ -55,6 +55,9 @@ timed("softmax", 20, lambda: x.softmax(1))
 timed("layer_norm", 20, lambda: F.layer_norm(x, [8192]))
 timed("row_sum", 20, lambda: x.sum(1))
 timed("column_sum", 20, lambda: x.sum(0))
+for dtype, name in ((torch.float16, "f16"), (torch.bfloat16, "bf16")):
+    a, b = (torch.randn(4096, 4096, device="cuda", dtype=dtype) for _ in range(2))
+    timed(f"matmul_4096_{name}", 10, lambda: a @ b)
 for n in (512, 4096):
     a, b = torch.randn(n, n, device="cuda"), torch.randn(n, n, device="cuda")
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -71,3 +74,49 @@ cnn = nn.Sequential(
     nn.Linear(32 * 7 * 7, 128), nn.ReLU(), nn.Linear(128, 10),
 )
 training("cnn_step", cnn.cuda(), 256, False)
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.ln_1, self.ln_2, self.heads = nn.LayerNorm(width), nn.LayerNorm(width), heads
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x):
+        n, t, w = x.shape
+        q, k, v = self.qkv(self.ln_1(x)).view(n, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.proj(y.transpose(1, 2).reshape(n, t, w))
+        return x + self.mlp(self.ln_2(x))
+
+
+class Gpt(nn.Module):
+    def __init__(self, vocabulary=50304, layers=12, heads=12, width=768, context=1024):
+        super().__init__()
+        self.wte, self.wpe = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
+        self.ln_f = nn.LayerNorm(width)
+
+    def forward(self, tokens):
+        x = self.wte(tokens) + self.wpe.weight
+        return self.ln_f(self.blocks(x)) @ self.wte.weight.t()
+
+
+torch.backends.cuda.matmul.allow_tf32 = True
+model = Gpt().cuda()
+x = (torch.arange(8 * 1024, device="cuda") * 7919 % 50257).view(8, 1024)
+t = ((torch.arange(8 * 1024, device="cuda") * 7919 + 1) % 50257)
+optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
+
+
+def gpt_step(autocast=False, model=model):
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
+        loss = F.cross_entropy(model(x).view(8 * 1024, -1), t)
+    loss.backward()
+    optimizer.step()
+
+
+timed("gpt_step_tf32", 5, gpt_step)
+timed("gpt_step_bf16", 5, lambda: gpt_step(True))

@@ -132,7 +132,7 @@ pub enum ContractKind {
 }
 
 /// The sizes of a convolution: x `[n, c, h, w]`, weight `[o, c/groups, kh, kw]`, y `[n, o, oh, ow]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub struct ConvSizes {
     pub spec: ConvSpec,

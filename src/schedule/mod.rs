@@ -72,7 +72,7 @@ fn run(device: &Device, plans: &mut PlanCache, graph: &Graph, history: History) 
     let plan = executable.plan();
     let slots = take_slots(device, plan, graph)?;
     plans.ran(plan);
-    executable.run(&slots, &graph.scalars())?;
+    device.run(&*executable, &slots, &graph.scalars())?;
     device.counters().kernels_launched.fetch_add(plan.kernels() as u64, Ordering::Relaxed);
     for Output { node, out, slot, layout } in &plan.outputs {
         let realized = Realized { storage: slots[*slot].clone(), layout: layout.clone() };

@@ -1,13 +1,12 @@
 //! A plan made ready: its kernels and products, their numbers, and the graphs that replay them.
 
 use super::Core;
+use super::calls::{Call, Setting};
 use super::graph::{Event, Graph};
 use super::kernels::{Kernel, uniforms};
-use super::matmul::{self, Lowered, Place};
 use super::memory::Memory;
-use super::product::{Places, Problem, Product};
 use super::translate::{Param, Uniforms};
-use crate::device::{Executable, MemoryManager, Storage};
+use crate::device::{Executable, KernelTime, MemoryManager, Storage};
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
 use crate::kernel::{self, KernelSource};
@@ -34,8 +33,10 @@ pub(super) struct CudaExecutable {
     /// The uniform blocks of all kernels whose numbers differ from run to run.
     numbers: Option<Memory>,
     number_bytes: usize,
-    /// Where products are written that have no other place; a slot after the plan's own.
+    /// Where the libraries write results that have no other place; a slot after the plan's own.
     scratch: Option<Storage>,
+    /// Where in it the memory begins that they work in, and its bytes.
+    workspace: (usize, usize),
     /// For each of the plan's origins, its name on the device.
     tags: Vec<u32>,
     reports: bool,
@@ -53,12 +54,12 @@ struct State {
     graphs: Vec<(Addresses, Graph)>,
 }
 
-/// All that a recorded run depends on: where each slot lies, and whether products are TF32.
+/// All that a recorded run depends on: where each slot lies, and whether the libraries may use TF32.
 type Addresses = (SmallVec<[u64; 16]>, bool);
 
 enum Launch {
     Kernel(KernelLaunch),
-    Product(Box<ProductLaunch>),
+    Call(Box<Call>),
 }
 
 struct KernelLaunch {
@@ -70,16 +71,10 @@ struct KernelLaunch {
     offset: usize,
 }
 
-struct ProductLaunch {
-    lowered: Lowered,
-    /// In f32, and in TF32 when that was first asked for.
-    products: Mutex<(Product, Option<Product>)>,
-}
-
 /// What becomes of a step before its kernels are compiled.
 enum Draft {
     Kernel(KernelSource),
-    Product(Box<(Lowered, Product)>),
+    Call(Box<Call>),
 }
 
 impl CudaExecutable {
@@ -93,13 +88,14 @@ impl CudaExecutable {
             .collect();
         sources.iter().try_for_each(|s| core.check_launch(s))?;
         let mut kernels = core.kernels(&sources)?.into_iter();
-        let (mut launches, mut number_bytes, mut scratch_bytes) = (Vec::new(), 0usize, 0);
+        let (mut launches, mut number_bytes) = (Vec::new(), 0usize);
+        let (mut result_bytes, mut workspace_bytes) = (0usize, 0);
         for draft in drafts {
             launches.push(match draft {
-                Draft::Product(both) => {
-                    let (lowered, strict) = *both;
-                    scratch_bytes = scratch_bytes.max(lowered.scratch);
-                    Launch::Product(Box::new(ProductLaunch { lowered, products: Mutex::new((strict, None)) }))
+                Draft::Call(call) => {
+                    result_bytes = result_bytes.max(call.outcome().scratch);
+                    workspace_bytes = workspace_bytes.max(call.workspace());
+                    Launch::Call(call)
                 }
                 Draft::Kernel(source) => {
                     let kernel = kernels.next().ok_or_else(|| core.context.error("a kernel was lost"))?;
@@ -119,14 +115,26 @@ impl CudaExecutable {
             0 => None,
             bytes => Some(Memory::new(&core.context, &core.reserved, bytes)?),
         };
-        let scratch = match scratch_bytes {
+        let workspace = (result_bytes.next_multiple_of(256), workspace_bytes);
+        let scratch = match workspace.0 + workspace.1 {
             0 => None,
             bytes => Some(Storage::new(bytes, memory, &**core)?),
         };
         let reports = sources.iter().any(|s| s.flags);
         let state = Mutex::default();
         let core = core.clone();
-        Ok(CudaExecutable { core, plan, launches, numbers, number_bytes, scratch, tags, reports, state })
+        Ok(CudaExecutable { core, plan, launches, numbers, number_bytes, scratch, workspace, tags, reports, state })
+    }
+
+    /// Where the slots lie, the scratch after the plan's own, and how large they are.
+    fn places(&self, slots: &[Arc<Storage>]) -> Result<(Addresses, SmallVec<[usize; 16]>)> {
+        self.core.context.enter()?;
+        let (mut places, mut sizes) = (SmallVec::new(), SmallVec::new());
+        for storage in slots.iter().map(|s| &**s).chain(&self.scratch) {
+            places.push(self.core.address(storage)?);
+            sizes.push(storage.bytes());
+        }
+        Ok(((places, self.core.tf32.load(Ordering::Relaxed)), sizes))
     }
 
     /// Writes the numbers, unless those that are there still hold. Runs that are under way have theirs: writes take
@@ -170,13 +178,23 @@ impl CudaExecutable {
         Ok(())
     }
 
-    /// Asks a stream for the whole plan.
-    fn ask(&self, stream: sys::CUstream, addresses: &Addresses, sizes: &[usize]) -> Result<()> {
+    /// Asks a stream for the whole plan; `after` hears of each launch.
+    fn ask(
+        &self,
+        stream: sys::CUstream,
+        addresses: &Addresses,
+        sizes: &[usize],
+        mut after: impl FnMut(&Launch) -> Result<()>,
+    ) -> Result<()> {
+        let scratch = addresses.0.get(self.plan.slots.len()).map_or(0, |begin| begin + self.workspace.0 as u64);
+        let (workspace, tf32) = ((scratch, self.workspace.1), addresses.1);
+        let setting = Setting { addresses: &addresses.0, workspace, tf32 };
         for launch in &self.launches {
             match launch {
                 Launch::Kernel(launch) => self.start(launch, stream, &addresses.0, sizes)?,
-                Launch::Product(launch) => self.core.multiply(launch, stream, &addresses.0, addresses.1)?,
+                Launch::Call(call) => self.core.start_call(call, stream, &setting)?,
             }
+            after(launch)?;
         }
         Ok(())
     }
@@ -237,16 +255,15 @@ fn block(source: &KernelSource, scalars: &[Scalar], tags: &[u32]) -> Vec<u8> {
 }
 
 impl Core {
-    /// Each step as a product of cuBLASLt's where it takes it, else as generated kernels.
+    /// Each step as a library's call where there is one that takes it, else as generated kernels.
     fn drafts(&self, plan: &Plan) -> Result<Vec<Draft>> {
         let mut drafts = Vec::new();
         for step in &plan.steps {
-            if let (Step::Contract(c), Some(products)) = (step, &self.products)
-                && let Some(lowered) = matmul::lower(c, plan.slots.len())
-                && let Some(product) = products.prepare(&lowered.problem)?
+            if let Step::Contract(c) = step
+                && let Some(call) = self.call(c, plan.slots.len())?
             {
-                let rest = lowered.rest.clone();
-                drafts.push(Draft::Product(Box::new((lowered, product))));
+                let rest = call.outcome().rest.clone();
+                drafts.push(Draft::Call(Box::new(call)));
                 if let Some(rest) = rest {
                     drafts.extend(self.generate(&Step::Loop(rest))?.into_iter().map(Draft::Kernel));
                 }
@@ -270,27 +287,6 @@ impl Core {
         if x > i32::MAX as u32 || y > 65_535 || z > 65_535 {
             let what = format!("a kernel ('{}') of {:?} workgroups", source.name, source.dispatch);
             return Err(Error::Unsupported { device: self.context.name.clone(), what });
-        }
-        Ok(())
-    }
-
-    fn multiply(&self, launch: &ProductLaunch, stream: sys::CUstream, addresses: &[u64], tf32: bool) -> Result<()> {
-        let lowered = &launch.lowered;
-        let products = self.products.as_ref().ok_or_else(|| self.context.error("cuBLASLt was lost"))?;
-        let mut both = launch.products.lock().unwrap_or_else(|e| e.into_inner());
-        let (strict, other) = &mut *both;
-        if tf32 && other.is_none() {
-            *other = products.prepare(&Problem { tf32, ..lowered.problem })?;
-        }
-        let product = other.as_ref().filter(|_| tf32).unwrap_or(strict);
-        let at = |(slot, start): Place, more: i64| match addresses.get(slot) {
-            Some(address) => Ok(address.wrapping_add_signed((start + more) * 4)),
-            None => Err(self.context.error("a product lacks a slot")),
-        };
-        for [a, b, d] in &lowered.calls {
-            let bias = lowered.bias.map(|bias| at(bias, 0)).transpose()?;
-            let places = Places { a: at(lowered.a, *a)?, b: at(lowered.b, *b)?, d: at(lowered.d, *d)?, bias };
-            products.run(product, &places, stream)?;
         }
         Ok(())
     }
@@ -322,14 +318,7 @@ impl Executable for CudaExecutable {
 
     fn run(&self, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<()> {
         let core = &self.core;
-        core.context.enter()?;
-        let mut places = SmallVec::new();
-        let mut sizes: SmallVec<[usize; 16]> = SmallVec::new();
-        for storage in slots.iter().map(|s| &**s).chain(&self.scratch) {
-            places.push(core.address(storage)?);
-            sizes.push(storage.bytes());
-        }
-        let addresses: Addresses = (places, core.tf32.load(Ordering::Relaxed));
+        let (addresses, sizes) = self.places(slots)?;
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         self.write_numbers(&mut state, scalars)?;
         // Both times: a read on another thread must neither miss this run's report nor forget that one is due.
@@ -342,7 +331,7 @@ impl Executable for CudaExecutable {
         } else if let Some(i) = state.met.iter().position(|known| *known == addresses) {
             // What comes twice will come again.
             state.met.remove(i);
-            let graph = Graph::record(&core.context, |stream| self.ask(stream, &addresses, &sizes))?;
+            let graph = Graph::record(&core.context, |stream| self.ask(stream, &addresses, &sizes, |_| Ok(())))?;
             graph.launch()?;
             if state.graphs.len() == GRAPHS {
                 state.graphs.remove(0);
@@ -350,7 +339,7 @@ impl Executable for CudaExecutable {
             state.graphs.push((addresses, graph));
         } else {
             self.check_aliases(&addresses.0)?;
-            self.ask(core.context.stream, &addresses, &sizes)?;
+            self.ask(core.context.stream, &addresses, &sizes, |_| Ok(()))?;
             if self.launches.len() >= WORTH_RECORDING {
                 if state.met.len() == GRAPHS {
                     state.met.remove(0);
@@ -362,10 +351,38 @@ impl Executable for CudaExecutable {
         core.mark()
     }
 
+    fn run_timed(&self, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<Vec<KernelTime>> {
+        let core = &self.core;
+        let (addresses, sizes) = self.places(slots)?;
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        self.write_numbers(&mut state, scalars)?;
+        self.check_aliases(&addresses.0)?;
+        core.flags.expect(self.reports);
+        let mark = || Event::timed(&core.context).and_then(|e| e.record().map(|()| e));
+        let mut marks = vec![("", mark()?)];
+        self.ask(core.context.stream, &addresses, &sizes, |launch| {
+            let name = match launch {
+                Launch::Kernel(k) => k.source.name,
+                Launch::Call(call) => call.name(),
+            };
+            marks.push((name, mark()?));
+            Ok(())
+        })?;
+        core.flags.expect(self.reports);
+        core.context.wait()?;
+        let begin = &marks[0].1;
+        let mut times = Vec::new();
+        for pair in marks.windows(2) {
+            let (from, to) = (pair[0].1.after(begin)?, pair[1].1.after(begin)?);
+            times.push(KernelTime { name: pair[1].0.into(), start: from, duration: to - from });
+        }
+        Ok(times)
+    }
+
     fn kernels(&self) -> Vec<String> {
         let text = |l: &Launch| match l {
             Launch::Kernel(k) => k.source.wgsl.clone(),
-            Launch::Product(p) => format!("// cuBLASLt: {:?}\n", p.lowered.problem),
+            Launch::Call(call) => call.describe(),
         };
         self.launches.iter().map(text).collect()
     }

@@ -1,6 +1,7 @@
 //! Work recorded once and replayed whole, and marks in the stream.
 
 use super::context::Context;
+use super::library;
 use crate::error::Result;
 use cudarc::driver::sys;
 use std::sync::Arc;
@@ -16,11 +17,29 @@ unsafe impl Send for Event {}
 
 impl Event {
     pub fn new(context: &Arc<Context>) -> Result<Event> {
+        Event::with(context, sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)
+    }
+
+    /// One that knows when it came to pass.
+    pub fn timed(context: &Arc<Context>) -> Result<Event> {
+        Event::with(context, sys::CUevent_flags::CU_EVENT_DEFAULT)
+    }
+
+    fn with(context: &Arc<Context>, flags: sys::CUevent_flags) -> Result<Event> {
         let mut raw = std::ptr::null_mut();
-        let untimed = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
         // SAFETY: the context is current; the driver writes one handle.
-        context.check("cuEventCreate", unsafe { sys::cuEventCreate(&mut raw, untimed) })?;
+        context.check("cuEventCreate", unsafe { sys::cuEventCreate(&mut raw, flags as u32) })?;
         Ok(Event { raw, context: context.clone() })
+    }
+
+    /// Microseconds since another; both are timed and have come to pass.
+    pub fn after(&self, earlier: &Event) -> Result<f64> {
+        let mut milliseconds = 0.0;
+        let elapsed = library::elapsed().ok_or_else(|| self.context.error("the driver cannot time kernels"))?;
+        // SAFETY: both handles are alive; the driver writes one number.
+        let code = unsafe { elapsed(&mut milliseconds, earlier.raw, self.raw) };
+        self.context.check("cuEventElapsedTime", code)?;
+        Ok(milliseconds as f64 * 1e3)
     }
 
     /// Marks where the stream ends now.

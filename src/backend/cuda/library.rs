@@ -1,6 +1,6 @@
 //! Which of NVIDIA's libraries this machine has. Asked before anything of theirs is called.
 
-use cudarc::{cublaslt, driver, nvrtc};
+use cudarc::{cublaslt, cudnn, driver, nvrtc};
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
@@ -79,6 +79,30 @@ const CUBLASLT: &[&str] = &[
     "cublasLtMatrixLayoutSetAttribute",
 ];
 
+const CUDNN: &[&str] = &[
+    "cudnnCreate",
+    "cudnnDestroy",
+    "cudnnGetVersion",
+    "cudnnSetStream",
+    "cudnnCreateTensorDescriptor",
+    "cudnnDestroyTensorDescriptor",
+    "cudnnSetTensor4dDescriptorEx",
+    "cudnnCreateFilterDescriptor",
+    "cudnnDestroyFilterDescriptor",
+    "cudnnSetFilter4dDescriptor",
+    "cudnnCreateConvolutionDescriptor",
+    "cudnnDestroyConvolutionDescriptor",
+    "cudnnSetConvolution2dDescriptor",
+    "cudnnSetConvolutionGroupCount",
+    "cudnnSetConvolutionMathType",
+    "cudnnGetConvolutionForwardAlgorithm_v7",
+    "cudnnGetConvolutionBackwardDataAlgorithm_v7",
+    "cudnnGetConvolutionBackwardFilterAlgorithm_v7",
+    "cudnnConvolutionForward",
+    "cudnnConvolutionBackwardData",
+    "cudnnConvolutionBackwardFilter",
+];
+
 /// Whether a library can be used, and why not.
 pub type Found = std::result::Result<(), String>;
 
@@ -111,6 +135,16 @@ pub fn driver() -> Found {
     FOUND.get_or_init(probe).clone()
 }
 
+/// `cuEventElapsedTime`, which cudarc has under a newer name that not every driver knows.
+pub(super) type Elapsed =
+    unsafe extern "C" fn(*mut f32, driver::sys::CUevent, driver::sys::CUevent) -> driver::sys::CUresult;
+
+pub(super) fn elapsed() -> Option<Elapsed> {
+    driver().ok()?;
+    // SAFETY: the library is there, and this is the function's type.
+    unsafe { driver::sys::culib().get::<Elapsed>(b"cuEventElapsedTime") }.ok().map(|f| *f)
+}
+
 /// The compiler.
 pub fn nvrtc() -> Found {
     static FOUND: OnceLock<Found> = OnceLock::new();
@@ -121,6 +155,12 @@ pub fn nvrtc() -> Found {
 pub fn cublaslt() -> Found {
     static FOUND: OnceLock<Found> = OnceLock::new();
     FOUND.get_or_init(|| probe("cuBLASLt", cublaslt::sys::is_culib_present, cublaslt::sys::culib, CUBLASLT)).clone()
+}
+
+/// Convolutions.
+pub fn cudnn() -> Found {
+    static FOUND: OnceLock<Found> = OnceLock::new();
+    FOUND.get_or_init(|| probe("cuDNN", cudnn::sys::is_culib_present, cudnn::sys::culib, CUDNN)).clone()
 }
 
 /// The CUDA version that the driver speaks, as `(13, 0)`.
@@ -141,15 +181,17 @@ pub fn nvrtc_version() -> Option<(c_int, c_int)> {
     Some((major, minor))
 }
 
-/// The version function of a library that this backend does not call: cuDNN, NCCL.
-fn version_of<T: Copy>(names: &[&str], symbol: &str, read: impl Fn(T) -> Option<usize>) -> Option<usize> {
-    for name in names {
+/// NCCL's version; this backend does not call it.
+fn nccl_version() -> Option<c_int> {
+    type Version = unsafe extern "C" fn(*mut c_int) -> c_int;
+    for name in ["libnccl.so", "libnccl.so.2"] {
         // SAFETY: loads a library of NVIDIA's by its usual name, which runs its initialisers.
-        let Ok(library) = (unsafe { libloading::Library::new(*name) }) else { continue };
-        // SAFETY: the caller names the function's type.
-        let found = unsafe { library.get::<T>(symbol.as_bytes()) }.ok().and_then(|f| read(*f));
-        if found.is_some() {
-            return found;
+        let Ok(library) = (unsafe { libloading::Library::new(name) }) else { continue };
+        let mut version = 0;
+        // SAFETY: ncclGetVersion writes one integer and gives 0 when all is well.
+        let told = unsafe { library.get::<Version>(b"ncclGetVersion") }.is_ok_and(|f| unsafe { f(&mut version) } == 0);
+        if told {
+            return Some(version);
         }
     }
     None
@@ -164,29 +206,19 @@ pub fn libraries() -> Vec<(String, String)> {
         let v = unsafe { cublaslt::sys::cublasLtGetVersion() };
         format!("{}.{}.{}", v / 10_000, v / 100 % 100, v % 100)
     });
-    type Cudnn = unsafe extern "C" fn() -> usize;
-    type Nccl = unsafe extern "C" fn(*mut c_int) -> c_int;
-    // SAFETY: cudnnGetVersion takes nothing and gives a number.
-    let cudnn = version_of(
-        &["libcudnn.so", "libcudnn.so.9", "libcudnn.so.8", "cudnn64_9.dll", "cudnn64_8.dll"],
-        "cudnnGetVersion",
-        |f: Cudnn| Some(unsafe { f() }),
-    );
-    let nccl = version_of(&["libnccl.so", "libnccl.so.2"], "ncclGetVersion", |f: Nccl| {
-        let mut version = 0;
-        // SAFETY: ncclGetVersion writes one integer and gives 0 when all is well.
-        (unsafe { f(&mut version) } == 0).then_some(version as usize)
+    let cudnn_version = cudnn().ok().map(|()| {
+        // SAFETY: the symbol is there; it takes nothing and gives a number.
+        match unsafe { cudnn::sys::cudnnGetVersion() } {
+            v @ 90_000.. => format!("{}.{}.{}", v / 10_000, v / 100 % 100, v % 100),
+            v => format!("{}.{}.{}", v / 1000, v / 100 % 10, v % 100),
+        }
     });
-    let cudnn = cudnn.map(|v| match v {
-        90_000.. => format!("{}.{}.{}", v / 10_000, v / 100 % 100, v % 100),
-        _ => format!("{}.{}.{}", v / 1000, v / 100 % 10, v % 100),
-    });
-    let nccl = nccl.map(|v| format!("{}.{}.{}", v / 10_000, v / 100 % 100, v % 100));
+    let nccl = nccl_version().map(|v| format!("{}.{}.{}", v / 10_000, v / 100 % 100, v % 100));
     vec![
         ("driver (CUDA)".into(), or(dotted(driver_version()), driver())),
         ("NVRTC".into(), or(dotted(nvrtc_version()), nvrtc())),
         ("cuBLASLt".into(), or(cublaslt_version, cublaslt())),
-        ("cuDNN".into(), cudnn.unwrap_or_else(|| "not found".into())),
+        ("cuDNN".into(), or(cudnn_version, cudnn())),
         ("NCCL".into(), nccl.unwrap_or_else(|| "not found".into())),
     ]
 }

@@ -2,11 +2,12 @@
 //!
 //! What is row-major here is its own transpose there, so `c = a·b` is asked for as `cᵀ = bᵀ·aᵀ`.
 
+use super::outcome::{Outcome, Place};
 use super::product::{Matrix, Problem};
 use crate::dtype::DType;
 use crate::graph::BinaryOp;
-use crate::plan::{Affine, Contract, ContractKind, InstrKind, Level, Loop, Operand, Store};
-use crate::shape::{Dims, Layout, Shape};
+use crate::plan::{Contract, ContractKind, InstrKind};
+use crate::shape::{Dims, Shape};
 
 /// Batches that cannot be one are asked for one after the other, up to so many.
 const CALLS: usize = 64;
@@ -14,24 +15,17 @@ const CALLS: usize = 64;
 /// Below so many multiplications a generated kernel, which does the epilogue in one go, is the faster.
 const SMALL: usize = 1 << 16;
 
-/// A slot, and an element of it.
-pub(super) type Place = (usize, i64);
-
 /// A contraction as products and what follows them.
 #[derive(Debug, Clone)]
 pub(super) struct Lowered {
     pub problem: Problem,
-    /// Slots and first elements of a, b and d, as cuBLASLt names them.
+    /// Slots and first elements of a and b, as cuBLASLt names them.
     pub a: Place,
     pub b: Place,
-    pub d: Place,
     pub bias: Option<Place>,
     /// Further first elements, added to those of a, b and d: one call each.
     pub calls: Vec<[i64; 3]>,
-    /// What is left to do with the result, which it loads from `d`.
-    pub rest: Option<Loop>,
-    /// Bytes of the scratch slot that `d` lies in, if it does.
-    pub scratch: usize,
+    pub outcome: Outcome,
 }
 
 /// The products that make a contraction; none when cuBLASLt cannot take it or would gain nothing. `scratch` is the
@@ -39,13 +33,20 @@ pub(super) struct Lowered {
 pub(super) fn lower(c: &Contract, scratch: usize) -> Option<Lowered> {
     let ContractKind::Matmul { batch, m, n, k } = &c.kind else { return None };
     let (m, n, k) = (*m, *n, *k);
-    let e = &c.epilogue;
     let elements = batch.iter().product::<usize>().checked_mul(m)?.checked_mul(n)?;
-    if c.dtype != DType::F32 || elements == 0 || k == 0 || !e.inner.is_empty() {
+    if !matches!(c.dtype, DType::F32 | DType::F16 | DType::BF16)
+        || elements == 0
+        || k == 0
+        || !c.epilogue.inner.is_empty()
+    {
         return None;
     }
-    let (target, bias, rest) = target(c, n, scratch);
-    if rest.is_some() && elements.checked_mul(k)? < SMALL {
+    let mut outcome = Outcome::new(c, elements, scratch);
+    let bias = bias(c, &outcome, n);
+    if bias.is_some() {
+        outcome.rest = None;
+    }
+    if outcome.rest.is_some() && elements.checked_mul(k)? < SMALL {
         return None;
     }
     let rank = batch.len();
@@ -60,61 +61,31 @@ pub(super) fn lower(c: &Contract, scratch: usize) -> Option<Lowered> {
     let mut a = matrix(n, k, rb[rank + 1], rb[rank])?;
     let mut b = matrix(k, m, ra[rank + 1], ra[rank])?;
     let mut d = matrix(n, m, 1, n as i64)?;
-    let starts = [c.b.layout.offset, c.a.layout.offset, target.1];
+    let starts = [c.b.layout.offset, c.a.layout.offset, outcome.place.1];
     for (i, (matrix, stride)) in [(&mut a, stride_a), (&mut b, stride_b), (&mut d, stride_d)].into_iter().enumerate() {
         matrix.batch_stride = stride;
-        matrix.alignment = alignment(calls.iter().map(|c| c[i]).chain([starts[i]]));
+        matrix.alignment = alignment(calls.iter().map(|c| c[i]).chain([starts[i]]), c.dtype.bytes());
         if stride < 0 || calls.iter().any(|c| c[i] < 0) {
             return None;
         }
     }
     Some(Lowered {
-        problem: Problem { a, b, d, batches, bias: bias.is_some(), tf32: false },
+        problem: Problem { dtype: c.dtype, a, b, d, batches, bias: bias.is_some(), tf32: false },
         a: (c.b.slot, starts[0]),
         b: (c.a.slot, starts[1]),
-        d: target,
         bias,
         calls,
-        rest,
-        scratch: if target.0 == scratch { elements * 4 } else { 0 },
+        outcome,
     })
 }
 
-/// Where the product is written (slot and first element), the bias that it takes along, and the loop that is left.
-fn target(c: &Contract, n: usize, scratch: usize) -> (Place, Option<Place>, Option<Loop>) {
-    let e = &c.epilogue;
-    let shape = Shape::from(&e.outer[..]);
-    let place = e.stores.iter().find(|s| in_place(c, &shape, s)).map(|s| (s.slot, s.at.offset));
-    if let (Some(place), [store]) = (place, &e.stores[..]) {
-        if e.instrs[store.value].kind == InstrKind::Accumulator {
-            return (place, None, None);
-        }
-        if let Some(bias) = bias(e, store, n) {
-            return (place, Some(bias), None);
-        }
-    }
-    let place = place.unwrap_or((scratch, 0));
-    let at = Affine { offset: place.1, strides: shape.strides() };
-    let mut rest = e.clone();
-    for i in rest.instrs.iter_mut().filter(|i| i.kind == InstrKind::Accumulator) {
-        i.kind = InstrKind::Load { slot: place.0, at: at.clone(), guard: None };
-        i.level = Level::Outer;
-    }
-    (place, None, Some(rest))
-}
-
-/// True when the product may be written where `s` will: the same f32 elements in the same order, and nobody needs what
-/// lies there.
-fn in_place(c: &Contract, shape: &Shape, s: &Store) -> bool {
-    let e = &c.epilogue;
-    let contiguous = Layout { offset: 0, strides: s.at.strides.clone() }.is_contiguous(shape);
-    let read = |o: &Operand| o.slot == s.slot;
-    let read = e.instrs.iter().any(|i| i.kind.slot() == Some(s.slot)) || read(&c.a) || read(&c.b);
-    contiguous && s.at.offset >= 0 && !read && e.instrs[s.value].dtype == DType::F32
-}
-
 /// The vector along the last axis that is added to the result, if that is all that happens to it.
-fn bias(e: &Loop, store: &Store, n: usize) -> Option<Place> {
+fn bias(c: &Contract, outcome: &Outcome, n: usize) -> Option<Place> {
+    let e = &c.epilogue;
+    let [store] = &e.stores[..] else { return None };
+    if outcome.scratch > 0 {
+        return None;
+    }
     let InstrKind::Binary { op: BinaryOp::Add, lhs, rhs } = e.instrs[store.value].kind else { return None };
     let other = match (&e.instrs[lhs].kind, &e.instrs[rhs].kind) {
         (InstrKind::Accumulator, _) => rhs,
@@ -124,8 +95,8 @@ fn bias(e: &Loop, store: &Store, n: usize) -> Option<Place> {
     let InstrKind::Load { slot, at, guard: None } = &e.instrs[other].kind else { return None };
     let (last, others) = at.strides.split_last()?;
     let flat = others.iter().zip(&e.outer).all(|(stride, size)| *stride == 0 || *size == 1);
-    let vector = flat && (*last == 1 || n == 1) && e.outer.last() == Some(&n) && e.instrs[other].dtype == DType::F32;
-    (vector && at.offset >= 0 && at.offset % 4 == 0).then_some((*slot, at.offset))
+    let vector = flat && (*last == 1 || n == 1) && e.outer.last() == Some(&n);
+    (vector && at.offset >= 0 && at.offset % 8 == 0).then_some((*slot, at.offset))
 }
 
 /// A `rows × columns` operand, given the distances between its rows and between its columns, as cuBLASLt sees it: one
@@ -179,8 +150,8 @@ fn offsets(axes: &[(usize, [i64; 3])]) -> Option<Vec<[i64; 3]>> {
 }
 
 /// The power of two, at most 256, that all these elements' addresses are multiples of; memory itself starts at one.
-fn alignment(offsets: impl Iterator<Item = i64>) -> u32 {
-    offsets.fold(256, |align, offset| align.min(1 << (offset as u64 * 4).trailing_zeros().min(8)))
+fn alignment(offsets: impl Iterator<Item = i64>, bytes: usize) -> u32 {
+    offsets.fold(256, |align, offset| align.min(1 << (offset as u64 * bytes as u64).trailing_zeros().min(8)))
 }
 
 #[cfg(test)]
@@ -206,6 +177,7 @@ mod tests {
         assert_eq!(of(4, 1, 2, 0), Some((true, 2)));
         assert_eq!(of(4, 3, 2, 8), None);
         assert_eq!(of(4, 3, 1, 0), None, "broadcast");
-        assert_eq!(alignment([0, 64, 6].into_iter()), 8);
+        assert_eq!(alignment([0, 64, 6].into_iter(), 4), 8);
+        assert_eq!(alignment([0, 64, 3].into_iter(), 2), 2);
     }
 }

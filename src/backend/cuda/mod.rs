@@ -1,10 +1,14 @@
 //! The backend for NVIDIA's GPUs through their own driver: the WGSL of every kernel as CUDA C, compiled on the spot.
 //!
 //! Everything of NVIDIA's is looked for at run time ([`libraries`]): the same program runs on machines without it.
-//! Needed are a driver of CUDA 12 or later and NVRTC; with cuBLASLt, matrix products run at its speed. Compiled kernels
+//! Needed are a driver of CUDA 12 or later and NVRTC; with cuBLASLt and cuDNN,
+//! matrix products and convolutions run at their speed. Compiled kernels
 //! are kept on disk ([`nvrtc`]), plans that repeat are replayed as CUDA graphs.
 
+mod calls;
 mod context;
+mod conv;
+mod cudnn;
 mod executable;
 mod flags;
 mod graph;
@@ -13,6 +17,7 @@ pub mod library;
 mod matmul;
 mod memory;
 pub mod nvrtc;
+mod outcome;
 mod product;
 #[cfg(test)]
 mod tests;
@@ -27,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use context::Context;
 use cudarc::driver::sys;
+use cudnn::Convolutions;
 use flags::Flags;
 use kernels::Kernels;
 use memory::Pinned;
@@ -34,7 +40,7 @@ use product::Products;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A GPU.
 pub struct CudaBackend {
@@ -49,7 +55,9 @@ struct Core {
     kernels: Kernels,
     /// cuBLASLt, where it is.
     products: Option<Products>,
-    /// Whether f32 products may be made from operands rounded to 10 bits.
+    /// cuDNN, where it is, once it was wanted.
+    convolutions: OnceLock<Option<Convolutions>>,
+    /// Whether f32 products and convolutions may be made from operands rounded to 10 bits.
     tf32: AtomicBool,
     flags: Flags,
     in_flight: Mutex<VecDeque<graph::Event>>,
@@ -99,6 +107,7 @@ impl CudaBackend {
             architecture: (major * 10 + minor) as u32,
             kernels: Kernels::default(),
             products: products.ok(),
+            convolutions: OnceLock::new(),
             tf32: AtomicBool::new(std::env::var("SUNSTONE_TF32").is_ok_and(|v| v == "1")),
             flags: Flags::new(&context)?,
             in_flight: Mutex::default(),
@@ -107,12 +116,6 @@ impl CudaBackend {
             context,
         };
         Ok(Arc::new(CudaBackend { core: Arc::new(core), memory }))
-    }
-
-    /// Lets f32 matrix products round their operands to TF32 (10 bits of mantissa), as PyTorch's setting of that name
-    /// does: several times faster, and less exact. Off unless `SUNSTONE_TF32=1`.
-    pub fn allow_tf32(&self, allow: bool) {
-        self.core.tf32.store(allow, Ordering::Relaxed);
     }
 
     /// Gives the device up, with all that it holds: every later call fails with [`Error::DeviceLost`].
@@ -179,6 +182,10 @@ impl Backend for CudaBackend {
 
     fn memory(&self) -> MemoryStats {
         self.memory.stats()
+    }
+
+    fn allow_tf32(&self, allow: bool) {
+        self.core.tf32.store(allow, Ordering::Relaxed);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::library;
 use super::memory::Memory;
+use crate::dtype::DType;
 use crate::error::Result;
 use cudarc::cublaslt::sys::{self, cublasStatus_t as Status};
 use cudarc::driver::sys::CUstream;
@@ -42,15 +43,17 @@ pub(super) struct Matrix {
     pub alignment: u32,
 }
 
-/// `d = a·b (+ bias)`, all f32 and column-major.
+/// `d = a·b (+ bias)`, all of one dtype and column-major; sums are f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Problem {
+    pub dtype: DType,
     pub a: Matrix,
     pub b: Matrix,
     pub d: Matrix,
     pub batches: usize,
     /// Whether a vector is added to each column.
     pub bias: bool,
+    /// Whether f32 operands may be rounded to TF32.
     pub tf32: bool,
 }
 
@@ -107,9 +110,9 @@ impl Products {
             algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
         };
         self.describe(&mut product, problem)?;
-        product.a = self.layout(&problem.a, problem.batches)?;
-        product.b = self.layout(&problem.b, problem.batches)?;
-        product.d = self.layout(&problem.d, problem.batches)?;
+        product.a = self.layout(&problem.a, problem)?;
+        product.b = self.layout(&problem.b, problem)?;
+        product.d = self.layout(&problem.d, problem)?;
         let known = self.algorithms.lock().unwrap_or_else(|e| e.into_inner()).get(problem).copied();
         let algorithm = match known {
             Some(known) => known,
@@ -152,10 +155,14 @@ impl Products {
         self.check("cublasLtMatmulDescSetAttribute", set)
     }
 
-    fn layout(&self, m: &Matrix, batches: usize) -> Result<sys::cublasLtMatrixLayout_t> {
+    fn layout(&self, m: &Matrix, problem: &Problem) -> Result<sys::cublasLtMatrixLayout_t> {
         use sys::cublasLtMatrixLayoutAttribute_t as A;
         let mut layout = std::ptr::null_mut();
-        let ty = sys::cudaDataType_t::CUDA_R_32F;
+        let ty = match problem.dtype {
+            DType::F16 => sys::cudaDataType_t::CUDA_R_16F,
+            DType::BF16 => sys::cudaDataType_t::CUDA_R_16BF,
+            _ => sys::cudaDataType_t::CUDA_R_32F,
+        };
         // SAFETY: the library writes one handle, and copies so many bytes.
         let made =
             unsafe { sys::cublasLtMatrixLayoutCreate(&mut layout, ty, m.rows as u64, m.columns as u64, m.pitch) };
@@ -166,7 +173,7 @@ impl Products {
                 sys::cublasLtMatrixLayoutSetAttribute(layout, which, value, size)
             })
         };
-        let (count, stride) = (batches as i32, m.batch_stride);
+        let (count, stride) = (problem.batches as i32, m.batch_stride);
         let done = set(A::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, (&raw const count).cast(), 4)
             .and_then(|()| set(A::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, (&raw const stride).cast(), 8));
         if done.is_err() {

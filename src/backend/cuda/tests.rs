@@ -1,6 +1,7 @@
 //! What only a machine with an NVIDIA GPU can tell; elsewhere these tests say so and pass.
 
 use super::CudaBackend;
+use crate::graph::ConvSpec;
 use crate::prelude::*;
 use std::sync::Arc;
 
@@ -30,10 +31,27 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| if a == b { 0.0 } else { (a - b).abs() / b.abs().max(1.0) }).fold(0.0, f32::max)
 }
 
+type Case = fn(&dyn Fn(&[usize], u32) -> Tensor) -> Tensor;
+
+/// Each case on both devices, from operands of `dtype`: started one by one, recorded, replayed.
+fn agree(gpu: &Device, cases: &[(&str, Case)], dtype: DType, most: f32) -> Result<()> {
+    for (name, case) in cases {
+        let on = |device: &Device| {
+            let result = case(&|shape, salt| tensor(shape, salt, device).cast(dtype));
+            result.cast(DType::F32).to_vec::<f32>()
+        };
+        let truth = on(&Device::cpu())?;
+        for _ in 0..3 {
+            let error = difference(&on(gpu)?, &truth);
+            assert!(error < most, "{name} in {dtype}: off by {error}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn products_of_every_layout_agree_with_the_cpu() -> Result<()> {
-    let Some((gpu, backend)) = gpu() else { return Ok(()) };
-    type Case = fn(&dyn Fn(&[usize], u32) -> Tensor) -> Tensor;
+    let Some((gpu, _)) = gpu() else { return Ok(()) };
     let cases: &[(&str, Case)] = &[
         ("plain", |t| t(&[65, 33], 1).matmul(&t(&[33, 70], 2))),
         ("both transposed", |t| t(&[33, 65], 1).t().matmul(&t(&[70, 33], 2).t())),
@@ -55,30 +73,86 @@ fn products_of_every_layout_agree_with_the_cpu() -> Result<()> {
             (&y * 2.0).sum(0) + y.sum(0)
         }),
     ];
-    for tf32 in [false, true] {
-        backend.allow_tf32(tf32);
-        for (name, case) in cases {
-            let truth = case(&|shape, salt| tensor(shape, salt, &Device::cpu())).to_vec::<f32>()?;
-            // Started one by one, recorded, replayed.
-            for _ in 0..3 {
-                let got = case(&|shape, salt| tensor(shape, salt, &gpu)).to_vec::<f32>()?;
-                let error = difference(&got, &truth);
-                let most = if tf32 { 2e-2 } else { 2e-5 };
-                assert!(error < most, "{name}, TF32 {tf32}: off by {error}");
-            }
-        }
+    for (tf32, most) in [(false, 2e-5), (true, 2e-2)] {
+        gpu.allow_tf32(tf32);
+        agree(&gpu, cases, DType::F32, most)?;
     }
+    // Two results that round apart are a unit of the last place apart; sums of them a few.
+    agree(&gpu, cases, DType::F16, 2e-2)?;
+    agree(&gpu, cases, DType::BF16, 1e-1)
+}
+
+#[test]
+fn convolutions_and_their_gradients_agree_with_the_cpu() -> Result<()> {
+    let Some((gpu, _)) = gpu() else { return Ok(()) };
+    fn all(x: Tensor, w: Tensor, bias: Tensor, spec: ConvSpec) -> Tensor {
+        let (x, w) = (x.requires_grad(), w.requires_grad());
+        let y = (x.conv2d(&w, spec) + bias).relu();
+        let loss = (&y * &y).cast(DType::F32).mean(..);
+        let Ok(gradients) = loss.backward() else { return y };
+        let (Some(dx), Some(dw)) = (gradients.get(&x), gradients.get(&w)) else { return y };
+        let flat = |t: Tensor| t.cast(DType::F32).reshape([-1]);
+        Tensor::cat(&[&flat(y), &flat(dx), &flat(dw)], 0)
+    }
+    let cases: &[(&str, Case)] = &[
+        ("plain", |t| all(t(&[2, 3, 9, 8], 1), t(&[4, 3, 3, 3], 2), t(&[4, 1, 1], 3), ConvSpec::default())),
+        ("one channel", |t| {
+            let spec = ConvSpec { padding: [1, 1], ..ConvSpec::default() };
+            all(t(&[16, 1, 28, 28], 1), t(&[16, 1, 3, 3], 2), t(&[16, 1, 1], 3), spec)
+        }),
+        ("strides, padding, dilation", |t| {
+            let spec = ConvSpec { stride: [2, 3], padding: [2, 1], dilation: [2, 1], groups: 1 };
+            all(t(&[3, 8, 17, 19], 1), t(&[5, 8, 3, 2], 2), t(&[5, 1, 1], 3), spec)
+        }),
+        ("groups", |t| {
+            let spec = ConvSpec { padding: [1, 1], groups: 4, ..ConvSpec::default() };
+            all(t(&[2, 8, 10, 10], 1), t(&[12, 2, 3, 3], 2), t(&[12, 1, 1], 3), spec)
+        }),
+        ("depthwise", |t| {
+            let spec = ConvSpec { padding: [1, 1], groups: 8, ..ConvSpec::default() };
+            all(t(&[2, 8, 10, 10], 1), t(&[8, 1, 3, 3], 2), t(&[8, 1, 1], 3), spec)
+        }),
+        ("1 by 1", |t| all(t(&[2, 16, 7, 5], 1), t(&[24, 16, 1, 1], 2), t(&[24, 1, 1], 3), ConvSpec::default())),
+        ("a permuted input", |t| {
+            let x = t(&[2, 9, 8, 3], 1).permute(&[0, 3, 1, 2]);
+            all(x, t(&[4, 3, 3, 3], 2), t(&[4, 1, 1], 3), ConvSpec::default())
+        }),
+        ("a broadcast input", |t| {
+            let x = t(&[2, 1, 9, 8], 1).expand([2, 3, 9, 8]);
+            all(x, t(&[4, 3, 3, 3], 2), t(&[4, 1, 1], 3), ConvSpec::default())
+        }),
+        ("a slice", |t| {
+            let x = t(&[2, 5, 12, 12], 1).slice((.., 1..4, 2..11, 1..9));
+            all(x, t(&[4, 3, 3, 3], 2), t(&[4, 1, 1], 3), ConvSpec::default())
+        }),
+    ];
+    for (tf32, most) in [(false, 5e-5), (true, 2e-2)] {
+        gpu.allow_tf32(tf32);
+        agree(&gpu, cases, DType::F32, most)?;
+    }
+    agree(&gpu, cases, DType::F16, 2e-2)?;
+    agree(&gpu, cases, DType::BF16, 1e-1)
+}
+
+#[test]
+fn kernels_are_timed() -> Result<()> {
+    let Some((gpu, _)) = gpu() else { return Ok(()) };
+    let x = tensor(&[512, 512], 1, &gpu);
+    x.realize()?;
+    let (_, times) = gpu.profile(|| x.matmul(&x).softmax(1).sum(..).item::<f32>())?;
+    assert!(times.len() >= 2, "{times:?}");
+    assert!(times.iter().all(|k| k.duration > 0.0) && times.windows(2).all(|k| k[0].start < k[1].start), "{times:?}");
     Ok(())
 }
 
 #[test]
 fn strict_products_are_not_tf32() -> Result<()> {
-    let Some((gpu, backend)) = gpu() else { return Ok(()) };
+    let Some((gpu, _)) = gpu() else { return Ok(()) };
     // 1 + 2^-12 has 12 bits of mantissa; TF32 keeps 10.
     let x = Tensor::from_slice(&[1.0 + 1.0 / 4096.0f32; 256 * 256], [256, 256], &gpu);
     let eye = Tensor::from_slice(&[1.0 / 256.0f32; 256 * 256], [256, 256], &gpu);
     assert_eq!(x.matmul(&eye).to_vec::<f32>()?[0], 1.0 + 1.0 / 4096.0);
-    backend.allow_tf32(true);
+    gpu.allow_tf32(true);
     assert_ne!(x.matmul(&eye).to_vec::<f32>()?[0], 1.0 + 1.0 / 4096.0);
     Ok(())
 }
