@@ -245,6 +245,13 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Waits for what was asked so far, reports failures, and copies `count` elements from element `start` back, in the host's representation.
     fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>>;
 
+    /// Copies `bytes` of another backend's storage, from byte `start` on, to the start of `to`, without the host in
+    /// between. False where it does not know how; then nothing happened, and the caller goes by way of the host.
+    fn copy_from(&self, to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {
+        let _ = (to, from, start, bytes);
+        Ok(false)
+    }
+
     /// Makes a plan ready to run. Fails when a kernel does not compile.
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>>;
 

@@ -243,6 +243,8 @@ fn a_tensor_larger_than_the_device_allows() -> Result<()> {
         let x = Tensor::zeros([limit / 4 + 1024], DType::F32, &device) + 1.0;
         let error = x.realize().unwrap_err();
         assert!(matches!(error, Error::OutOfMemory { .. }), "{device}: {error}");
+        let largest = format!("largest tensors of this computation: add f32 [{}]", limit / 4 + 1024);
+        assert!(error.to_string().contains(&largest), "{device}: {error}");
         assert_eq!(Tensor::ones([2], DType::F32, &device).to_vec::<f32>()?, [1.0; 2], "{device} works on");
     }
     Ok(())

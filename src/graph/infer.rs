@@ -16,7 +16,7 @@ pub fn infer(op: &Op, srcs: &[&Meta]) -> Result<Vec<Meta>, String> {
     };
     match (op, srcs) {
         (Op::Leaf, _) => Err("leaves are made from storages".into()),
-        (Op::Scalar { dtype, .. }, []) => one(Shape::scalar(), *dtype),
+        (Op::Scalar { dtype, shape, .. }, []) => one(shape.clone(), *dtype),
         (Op::Iota { shape, .. }, []) => one(shape.clone(), DType::I32),
         (Op::Random { shape, distribution, .. }, []) => one(
             shape.clone(),

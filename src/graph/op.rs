@@ -32,8 +32,8 @@ pub enum Op {
     // ---- leaf
     /// Data that already lies in a storage.
     Leaf,
-    /// One number, shape `[]`.
-    Scalar { dtype: DType, value: Param<Scalar> },
+    /// One number, everywhere.
+    Scalar { dtype: DType, shape: Shape, value: Param<Scalar> },
     /// The index along `axis`, as `i32`.
     Iota { shape: Shape, axis: usize },
     /// Random elements.

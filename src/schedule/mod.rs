@@ -14,7 +14,7 @@ pub use pending::{flush_limit, register};
 
 use crate::device::{Device, Executable, Storage};
 use crate::error::{Error, Result};
-use crate::graph::{GradMode, Node, Realized};
+use crate::graph::{GradMode, Meta, Node, Realized};
 use crate::plan::{Output, Plan, PlanCache, Slot};
 use collect::Graph;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ fn run(device: &Device, plans: &mut PlanCache, graph: &Graph, history: History) 
         }
     };
     let plan = executable.plan();
-    let slots = take_slots(device, plan, graph)?;
+    let slots = take_slots(device, plan, graph).map_err(|e| with_largest(e, graph))?;
     plans.ran(plan);
     device.run(&*executable, &slots, &graph.scalars())?;
     device.counters().kernels_launched.fetch_add(plan.kernels() as u64, Ordering::Relaxed);
@@ -108,6 +108,22 @@ fn plan(graph: &Graph, device: &Device) -> Result<Plan> {
     let kernels = merge::merge(graph, &decisions, kernels, caps);
     let (kernels, donations) = order::order(graph, &decisions, kernels);
     Ok(slots::assign(graph, &decisions, kernels, &donations, caps))
+}
+
+/// An out-of-memory error that also names the largest tensors that the graph reads or computes.
+fn with_largest(error: Error, graph: &Graph) -> Error {
+    const NAMED: usize = 5;
+    let Error::OutOfMemory { device, requested, reserved, mut detail } = error else { return error };
+    let leaves = graph.leaves.iter().map(|l| ("input", &l.meta));
+    let computed = graph.nodes.iter().flat_map(|n| n.outs.iter().map(|m| (n.op.name(), m)));
+    let bytes = |m: &Meta| m.shape.numel().saturating_mul(m.dtype.bytes());
+    let mut all: Vec<(&str, &Meta)> = leaves.chain(computed).collect();
+    all.sort_by_key(|(_, m)| std::cmp::Reverse(bytes(m)));
+    let named = all.iter().take(NAMED);
+    let named: Vec<String> =
+        named.map(|(op, m)| format!("{op} {} {} ({} bytes)", m.dtype, m.shape, bytes(m))).collect();
+    detail = format!("{detail}; the largest tensors of this computation: {}", named.join(", "));
+    Error::OutOfMemory { device, requested, reserved, detail }
 }
 
 fn take_slots(device: &Device, plan: &Plan, graph: &Graph) -> Result<Vec<Arc<Storage>>> {

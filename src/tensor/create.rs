@@ -28,8 +28,7 @@ impl Tensor {
 
     /// A constant of `shape`; it costs no memory until something stores it.
     pub(crate) fn constant(shape: Shape, value: Scalar, dtype: DType, device: &Device, at: Caller) -> Tensor {
-        let scalar = Tensor::source(Op::Scalar { dtype, value: Param(value) }, device, at);
-        scalar.broadcast(&shape, "full", at)
+        Tensor::number(Shape::scalar(), value, dtype, device, at).broadcast(&shape, "full", at)
     }
 
     /// A constant of the shape, dtype and device of `self`.
@@ -186,8 +185,13 @@ impl Tensor {
     /// One number, shape `[]`.
     #[track_caller]
     pub fn scalar<T: Element>(value: T, device: &Device) -> Tensor {
-        let op = Op::Scalar { dtype: T::DTYPE, value: Param(value.to_scalar()) };
-        Tensor::source(op, device, Caller::here())
+        Tensor::number(Shape::scalar(), value.to_scalar(), T::DTYPE, device, Caller::here())
+    }
+
+    /// One number for every element of `shape`. Where it is stored as it is, it takes the memory of all its elements:
+    /// see [`Tensor::constant`].
+    pub(crate) fn number(shape: Shape, value: Scalar, dtype: DType, device: &Device, at: Caller) -> Tensor {
+        Tensor::source(Op::Scalar { dtype, shape, value: Param(value) }, device, at)
     }
 
     /// Elements in the host's representation, checked against the shape.

@@ -9,7 +9,7 @@ use super::Tensor;
 use super::half::scales;
 use crate::dtype::{DType, Scalar};
 use crate::error::Caller;
-use crate::graph::{BinaryOp, Op, Param, UnaryOp};
+use crate::graph::{BinaryOp, Op, UnaryOp};
 use std::ops;
 
 /// What may stand beside a tensor in a binary op: another tensor or a plain number.
@@ -49,7 +49,7 @@ macro_rules! operand_from {
 operand_from!(bool u8 u32 i32 i64 half::f16 half::bf16 f32 f64);
 
 impl Operand {
-    /// As a tensor beside `other`, in the type the number takes there.
+    /// As a tensor beside `other`, in the type the number takes there, and in its shape.
     pub(super) fn beside(self, other: &Tensor, at: Caller) -> Tensor {
         match self {
             Operand::Tensor(t) => t,
@@ -60,7 +60,7 @@ impl Operand {
                     Scalar::Int(_) if other.dtype() == DType::Bool => DType::I32,
                     _ => other.dtype(),
                 };
-                Tensor::source(Op::Scalar { dtype, value: Param(value) }, &v.node.device, at)
+                Tensor::number(other.shape().clone(), value, dtype, &v.node.device, at)
             }
         }
     }

@@ -359,7 +359,8 @@ impl Tensor {
         }
     }
 
-    /// The same tensor on another device, by way of the host; itself if it is there already. No gradient flows back.
+    /// The same tensor on another device; itself if it is there already. Between two GPUs of NVIDIA's it is copied
+    /// directly, else by way of the host. No gradient flows back.
     ///
     /// # Errors
     /// Whatever [`Tensor::realize`] may fail with, or the other device's own.
@@ -370,7 +371,33 @@ impl Tensor {
         if value.node.device == *device {
             return Ok(self.clone());
         }
-        Tensor::upload(&self.bytes()?, value.meta().clone(), device, at)
+        match self.copied_to(device, at)? {
+            Some(copy) => Ok(copy),
+            None => Tensor::upload(&self.bytes()?, value.meta().clone(), device, at),
+        }
+    }
+
+    /// A copy that the other device makes without the host, if it can.
+    fn copied_to(&self, device: &Device, at: Caller) -> Result<Option<Tensor>> {
+        let value = self.value()?;
+        let Meta { shape, dtype } = value.meta();
+        let wide = device.caps().bytes_of(*dtype);
+        if shape.numel() == 0
+            || wide != value.node.device.caps().bytes_of(*dtype)
+            || device.check_dtype(*dtype).is_err()
+        {
+            return Ok(None);
+        }
+        let mut from = self.realized()?;
+        if !from.layout.is_contiguous(shape) {
+            from = crate::autograd::no_grad(|| self.contiguous()).realized()?;
+        }
+        let bytes = shape.numel() * wide;
+        let storage = device.backend().allocate(bytes)?;
+        let start = from.layout.offset as usize * wide;
+        let copied = device.backend().copy_from(&storage, &from.storage, start, bytes)?;
+        let realized = Realized { storage: Arc::new(storage), layout: Layout::contiguous(shape) };
+        Ok(copied.then(|| Tensor::leaf(device, value.meta().clone(), realized, at)))
     }
 
     /// A tensor of the given bytes: one element after another in the host's representation.

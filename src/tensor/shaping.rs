@@ -4,7 +4,7 @@ use super::Tensor;
 use super::axes::{Axes, resolve};
 use crate::dtype::Scalar;
 use crate::error::Caller;
-use crate::graph::{Op, Param};
+use crate::graph::Op;
 use crate::shape::{Dims, Shape};
 
 /// Sizes of a reshape: `usize`s, or signed with one -1 that is worked out from the rest.
@@ -270,7 +270,7 @@ impl Tensor {
         if lo.iter().chain(&hi).all(|&p| p == 0) && lo.len() == self.rank() {
             return self.clone();
         }
-        let fill = Tensor::source(Op::Scalar { dtype: self.dtype(), value: Param(value) }, &v.node.device, at);
+        let fill = Tensor::number(Shape::scalar(), value, self.dtype(), &v.node.device, at);
         Tensor::apply(Op::Pad { lo, hi }, &[self, &fill], at)
     }
 

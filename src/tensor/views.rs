@@ -2,7 +2,7 @@
 
 use super::Tensor;
 use crate::error::Caller;
-use crate::graph::{Op, Param};
+use crate::graph::Op;
 use crate::shape::{Dims, Shape};
 
 impl Tensor {
@@ -180,8 +180,7 @@ impl Tensor {
         let (Ok(value), true) = (self.value(), mask.error().is_none()) else {
             return if self.error().is_some() { self.clone() } else { mask.clone() };
         };
-        let op = Op::Scalar { dtype: self.dtype(), value: Param(fill.into()) };
-        let fill = Tensor::source(op, &value.node.device, at).broadcast(self.shape(), "where", at);
+        let fill = Tensor::number(self.shape().clone(), fill.into(), self.dtype(), &value.node.device, at);
         Tensor::apply(Op::Select, &[&mask.broadcast(self.shape(), "where", at), self, &fill], at)
     }
 }

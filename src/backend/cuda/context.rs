@@ -102,6 +102,11 @@ impl Context {
         self.device
     }
 
+    /// The driver's own handle.
+    pub fn raw(&self) -> sys::CUcontext {
+        self.raw
+    }
+
     /// Says that the device is gone for a reason of the program's own.
     pub fn abandon(&self, reason: &str) {
         let _ = self.lost.set(reason.into());

@@ -48,6 +48,20 @@ impl Event {
         self.context.check("cuEventRecord", unsafe { sys::cuEventRecord(self.raw, self.context.stream) })
     }
 
+    /// Marks a place in a graph that is being recorded; every run of it comes by there.
+    pub fn record_in(&self, recorder: sys::CUstream) -> Result<()> {
+        let external = sys::CUevent_record_flags::CU_EVENT_RECORD_EXTERNAL as u32;
+        // SAFETY: both handles are alive.
+        let code = unsafe { sys::cuEventRecordWithFlags(self.raw, recorder, external) };
+        self.context.check("cuEventRecordWithFlags", code)
+    }
+
+    /// Makes what `context` is asked for from now on wait for the mark.
+    pub fn precede(&self, context: &Context) -> Result<()> {
+        // SAFETY: both handles are alive.
+        context.check("cuStreamWaitEvent", unsafe { sys::cuStreamWaitEvent(context.stream, self.raw, 0) })
+    }
+
     /// Waits until the device has come to the mark.
     pub fn wait(&self) -> Result<()> {
         // SAFETY: the handle is alive.

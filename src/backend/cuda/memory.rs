@@ -2,6 +2,7 @@
 
 use super::Core;
 use super::context::Context;
+use super::graph::Event;
 use crate::backend::origins::FLAG_BYTES;
 use crate::backend::words::{narrow, widened};
 use crate::device::{Block, BlockSource, Storage};
@@ -153,6 +154,33 @@ impl Core {
         let code =
             unsafe { sys::cuMemcpyHtoDAsync_v2(address, words.as_ptr().cast(), words.len(), self.context.stream) };
         self.context.check("cuMemcpyHtoDAsync", code)
+    }
+
+    /// See [`Backend::copy_from`](crate::device::Backend::copy_from): from another GPU, or another backend's memory on
+    /// the same one.
+    pub(super) fn copy_from(&self, to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {
+        let Some(memory) = from.memory::<Memory>() else { return Ok(false) };
+        if start.checked_add(bytes).is_none_or(|end| end > from.bytes()) || bytes > to.bytes() {
+            return Err(self.context.error(format!("bytes {start}.. ({bytes}) of {from:?} do not fit {to:?}")));
+        }
+        let (to, theirs, ours) = (self.address(to)?, &memory.context, &self.context);
+        // What the other device was asked for comes first, and what it is asked for next comes after.
+        theirs.enter()?;
+        let written = Event::new(theirs)?;
+        written.record()?;
+        ours.enter()?;
+        written.precede(ours)?;
+        // SAFETY: both ranges lie inside their allocations, and both contexts are alive.
+        let code = unsafe {
+            let address = memory.address + start as u64;
+            sys::cuMemcpyPeerAsync(to, ours.raw(), address, theirs.raw(), bytes, ours.stream)
+        };
+        ours.check("cuMemcpyPeerAsync", code)?;
+        let copied = Event::new(ours)?;
+        copied.record()?;
+        theirs.enter()?;
+        copied.precede(theirs)?;
+        ours.enter().map(|()| true)
     }
 
     /// See [`Backend::read`](crate::device::Backend::read).

@@ -171,6 +171,10 @@ impl Backend for CudaBackend {
         self.core.read(storage, dtype, start, count)
     }
 
+    fn copy_from(&self, to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {
+        self.core.copy_from(to, from, start, bytes)
+    }
+
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {
         Ok(Box::new(executable::CudaExecutable::new(&self.core, &self.memory, plan)?))
     }

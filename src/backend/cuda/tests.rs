@@ -1,6 +1,8 @@
 //! What only a machine with an NVIDIA GPU can tell; elsewhere these tests say so and pass.
 
 use super::CudaBackend;
+use crate::backend::CachingManager;
+use crate::device::{Backend, MemoryManager, Storage};
 use crate::graph::ConvSpec;
 use crate::prelude::*;
 use std::sync::Arc;
@@ -197,5 +199,24 @@ fn exact_arithmetic_is_exact() -> Result<()> {
     assert_eq!((&a / &b).to_vec::<f32>()?, quotients, "division rounds correctly");
     let roots: Vec<f32> = x.iter().map(|x| x.abs().sqrt()).collect();
     assert_eq!(a.abs().sqrt().to_vec::<f32>()?, roots, "and so do roots");
+    Ok(())
+}
+
+#[test]
+fn tensors_go_from_one_backend_to_another_without_the_host() -> Result<()> {
+    // Two backends on one GPU have streams of their own, as two GPUs do.
+    let (Some((one, _)), Some((two, backend))) = (gpu(), gpu()) else { return Ok(()) };
+    for round in 0..20 {
+        let x = tensor(&[300, 700], round, &one) * 2.0;
+        let part = x.slice((5..295, 3..)).t();
+        let y = part.to_device(&two)? + 1.0;
+        let expected = (part + 1.0).to_vec::<f32>()?;
+        drop(x);
+        assert_eq!(y.to_vec::<f32>()?, expected);
+    }
+    let to = backend.allocate(16)?;
+    let storage = Storage::new(32, &(Arc::new(CachingManager::new()) as Arc<dyn MemoryManager>), &*backend.core)?;
+    assert!(backend.copy_from(&to, &storage, 0, 32).is_err(), "too large");
+    assert!(backend.copy_from(&to, &storage, 24, 16).is_err(), "past the end");
     Ok(())
 }
