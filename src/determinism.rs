@@ -3,21 +3,22 @@
 //! Everything else gives the same bits each time that the same plan runs on the same device with the same driver. Between
 //! devices, and between one plan and another that fuses differently, sums are rounded in another order.
 //!
-//! | op | cpu | wgpu | why |
-//! |---|---|---|---|
-//! | `scatter_add` | same | may differ | floats are added by atomic exchanges, in the order in which they arrive |
-//! | `index_add` | same | may differ | a `scatter_add` |
-//! | `index_put` that accumulates | same | may differ | a `scatter_add` |
-//! | gradient of `gather` | same | may differ | a `scatter_add` |
-//! | gradient of `take_along` | same | may differ | a `scatter_add` |
-//! | gradient of `take` | same | may differ | a `scatter_add` |
-//! | gradient of `index` | same | may differ | a `scatter_add` |
-//! | gradient of `index_select` | same | may differ | a `scatter_add` |
-//! | gradient of `embedding` | same | may differ | a `scatter_add` |
-//! | gradient of `cummax` and `cummin` | same | may differ | a `scatter_add` |
+//! | op | cpu | wgpu | cuda | why |
+//! |---|---|---|---|---|
+//! | `scatter_add` | same | may differ | may differ | floats are added by atomic exchanges, in the order in which they arrive |
+//! | `index_add` | same | may differ | may differ | a `scatter_add` |
+//! | `index_put` that accumulates | same | may differ | may differ | a `scatter_add` |
+//! | gradient of `gather` | same | may differ | may differ | a `scatter_add` |
+//! | gradient of `take_along` | same | may differ | may differ | a `scatter_add` |
+//! | gradient of `take` | same | may differ | may differ | a `scatter_add` |
+//! | gradient of `index` | same | may differ | may differ | a `scatter_add` |
+//! | gradient of `index_select` | same | may differ | may differ | a `scatter_add` |
+//! | gradient of `embedding` | same | may differ | may differ | a `scatter_add` |
+//! | gradient of `cummax` and `cummin` | same | may differ | may differ | a `scatter_add` |
+//! | gradients of `conv1d`, `conv2d` and `conv3d` | same | same | may differ | some of cuDNN's algorithms add in the order of arrival |
 //!
-//! Only floats differ, and only where indices are repeated. [`Device::set_deterministic`] (or `SUNSTONE_DETERMINISTIC=1`)
-//! makes all of them the same in every run: each place then walks all sources in order, which for `n` sources and `m`
+//! Only floats differ, in a scatter only where indices are repeated. [`Device::set_deterministic`] (or `SUNSTONE_DETERMINISTIC=1`)
+//! makes all of them the same in every run: in a scatter each place then walks all sources in order, which for `n` sources and `m`
 //! places takes `n·m` steps instead of `n`.
 //!
 //! [`Device::set_deterministic`]: crate::device::Device::set_deterministic
@@ -29,14 +30,16 @@ pub struct Entry {
     pub op: &'static str,
     /// True where it gives the same bits each time on the CPU.
     pub cpu: bool,
-    /// True where it does on a GPU, without the setting.
+    /// True where it does on a GPU through wgpu, without the setting.
     pub wgpu: bool,
+    /// The same through CUDA.
+    pub cuda: bool,
     /// Why it does not.
     pub why: &'static str,
 }
 
 const fn adds(op: &'static str) -> Entry {
-    Entry { op, cpu: true, wgpu: false, why: "a `scatter_add`" }
+    Entry { op, cpu: true, wgpu: false, cuda: false, why: "a `scatter_add`" }
 }
 
 /// The ops that may differ from run to run on some device, unless [`Device::set_deterministic`] is on.
@@ -47,6 +50,7 @@ pub const TABLE: &[Entry] = &[
         op: "`scatter_add`",
         cpu: true,
         wgpu: false,
+        cuda: false,
         why: "floats are added by atomic exchanges, in the order in which they arrive",
     },
     adds("`index_add`"),
@@ -58,6 +62,13 @@ pub const TABLE: &[Entry] = &[
     adds("gradient of `index_select`"),
     adds("gradient of `embedding`"),
     adds("gradient of `cummax` and `cummin`"),
+    Entry {
+        op: "gradients of `conv1d`, `conv2d` and `conv3d`",
+        cpu: true,
+        wgpu: true,
+        cuda: false,
+        why: "some of cuDNN's algorithms add in the order of arrival",
+    },
 ];
 
 #[cfg(test)]
@@ -69,8 +80,10 @@ mod tests {
         let shown: Vec<&str> =
             include_str!("determinism.rs").lines().filter_map(|l| l.strip_prefix("//! | ")).skip(1).collect();
         let told = |same: bool| if same { "same" } else { "may differ" };
-        let rows: Vec<String> =
-            TABLE.iter().map(|e| format!("{} | {} | {} | {} |", e.op, told(e.cpu), told(e.wgpu), e.why)).collect();
+        let rows: Vec<String> = TABLE
+            .iter()
+            .map(|e| format!("{} | {} | {} | {} | {} |", e.op, told(e.cpu), told(e.wgpu), told(e.cuda), e.why))
+            .collect();
         assert_eq!(shown, rows);
     }
 }

@@ -100,7 +100,14 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_plan_goes_first() {
-        let plan = Plan { slots: vec![], steps: vec![], params: vec![], outputs: vec![], origins: vec![] };
+        let plan = Plan {
+            slots: vec![],
+            steps: vec![],
+            params: vec![],
+            outputs: vec![],
+            origins: vec![],
+            deterministic: false,
+        };
         let nothing = || Arc::new(Nothing(Arc::new(plan.clone())));
         let mut cache = PlanCache::new(2);
         cache.insert(Key(vec![1]), nothing());

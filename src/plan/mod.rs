@@ -30,6 +30,8 @@ pub struct Plan {
     pub outputs: Vec<Output>,
     /// The callers of the ops that can fail while running; [`InstrKind::Gather`] and [`Scatter`] point in here.
     pub origins: Vec<Origin>,
+    /// Every run must give the same bits.
+    pub deterministic: bool,
 }
 
 impl Plan {

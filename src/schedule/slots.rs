@@ -64,7 +64,7 @@ pub fn assign(
     }
     let outputs = outputs(graph, decisions, &numbering, &slot_of);
     let (params, _) = graph.params();
-    Plan { slots, steps, params, outputs, origins: origins.list }
+    Plan { slots, steps, params, outputs, origins: origins.list, deterministic: graph.deterministic }
 }
 
 /// For each value the number of the last kernel that reads it.

@@ -37,7 +37,7 @@ impl Tensor {
     /// A few long sums as sums of the sums of their parts: a GPU folds each row in one workgroup, so that a single long row
     /// would leave most of it idle. The longest axis is cut, which is a view whatever the layout.
     fn sum_of_parts(&self, axes: &[usize], at: Caller) -> Option<Tensor> {
-        const LONG: usize = 1 << 18;
+        const LONG: usize = 1 << 14;
         const PARTS: usize = 1024;
         let length: usize = axes.iter().map(|&a| self.shape()[a]).product();
         if length < LONG {

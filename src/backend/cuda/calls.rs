@@ -80,13 +80,13 @@ pub(super) struct Setting<'a> {
 impl Core {
     /// The call that does a contraction; none where the libraries cannot, or are not there. `scratch` is the number of a
     /// slot that is nobody's.
-    pub(super) fn call(&self, c: &Contract, scratch: usize) -> Result<Option<Call>> {
+    pub(super) fn call(&self, c: &Contract, scratch: usize, deterministic: bool) -> Result<Option<Call>> {
         if let ContractKind::Matmul { .. } = c.kind {
             let (Some(products), Some(lowered)) = (&self.products, matmul::lower(c, scratch)) else { return Ok(None) };
             let ready = products.prepare(&lowered.problem)?;
             return Ok(ready.map(|strict| Call::Product(lowered, Both::new(strict))));
         }
-        let (Some(lowered), Some(convolutions)) = (conv::lower(c, scratch), self.convolutions()) else {
+        let (Some(lowered), Some(convolutions)) = (conv::lower(c, scratch, deterministic), self.convolutions()) else {
             return Ok(None);
         };
         let ready = convolutions.prepare(&lowered.problem, None)?;

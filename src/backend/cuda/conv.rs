@@ -20,7 +20,7 @@ pub(super) struct Lowered {
 
 /// The convolution that makes a contraction; none when cuDNN cannot take it. `scratch` is the number of a slot that is
 /// nobody's.
-pub(super) fn lower(c: &Contract, scratch: usize) -> Option<Lowered> {
+pub(super) fn lower(c: &Contract, scratch: usize, deterministic: bool) -> Option<Lowered> {
     let (pass, sizes) = match &c.kind {
         ContractKind::Conv(s) => (Pass::Forward, *s),
         ContractKind::ConvDataGrad(s) => (Pass::Data, *s),
@@ -54,7 +54,15 @@ pub(super) fn lower(c: &Contract, scratch: usize) -> Option<Lowered> {
     }
     let at = |o: Option<&Operand>| o.map_or(outcome.place, place);
     Some(Lowered {
-        problem: Problem { pass, dtype: c.dtype, sizes, x: strides(x, x_shape)?, y: strides(y, y_shape)?, tf32: false },
+        problem: Problem {
+            pass,
+            dtype: c.dtype,
+            sizes,
+            x: strides(x, x_shape)?,
+            y: strides(y, y_shape)?,
+            tf32: false,
+            deterministic,
+        },
         x: at(x),
         w: at(weight),
         y: at(y),

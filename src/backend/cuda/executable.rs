@@ -260,7 +260,7 @@ impl Core {
         let mut drafts = Vec::new();
         for step in &plan.steps {
             if let Step::Contract(c) = step
-                && let Some(call) = self.call(c, plan.slots.len())?
+                && let Some(call) = self.call(c, plan.slots.len(), plan.deterministic)?
             {
                 let rest = call.outcome().rest.clone();
                 drafts.push(Draft::Call(Box::new(call)));

@@ -40,6 +40,7 @@ fn run(steps: Vec<Step>, slots: &[Vec<u8>], scalars: &[Scalar]) -> Result<Vec<Ve
         params: Vec::new(),
         outputs: Vec::new(),
         origins,
+        deterministic: false,
     };
     let executable = backend.compile(Arc::new(plan))?;
     let storages: Vec<_> = slots.iter().map(|s| Ok(Arc::new(backend.allocate(s.len())?))).collect::<Result<_>>()?;

@@ -108,7 +108,14 @@ impl Draft {
 }
 
 fn plan(slots: usize, steps: Vec<Step>, params: Vec<DType>, origins: Vec<Origin>) -> Arc<Plan> {
-    Arc::new(Plan { slots: (0..slots).map(Slot::Leaf).collect(), steps, params, outputs: vec![], origins })
+    Arc::new(Plan {
+        slots: (0..slots).map(Slot::Leaf).collect(),
+        steps,
+        params,
+        outputs: vec![],
+        origins,
+        deterministic: false,
+    })
 }
 
 fn translate_everywhere(text: &str) {
