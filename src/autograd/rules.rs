@@ -23,7 +23,9 @@ pub fn gradient(
     let want = |i: usize, f: &dyn Fn() -> Tensor| wanted[i].then(f);
     let out = || Tensor::from_value(Value { node: node.clone(), out: 0 });
     match &node.op {
-        Op::Leaf | Op::Scalar { .. } | Op::Iota { .. } | Op::Random { .. } | Op::Custom(_) => vec![None; srcs.len()],
+        Op::Leaf | Op::Scalar { .. } | Op::Iota { .. } | Op::Random { .. } | Op::Program { .. } | Op::Custom(_) => {
+            vec![None; srcs.len()]
+        }
         Op::Unary(op) => vec![unary(*op, g, src(0), out())],
         Op::Binary(op) => binary(*op, g, src(0), src(1), out(), wanted),
         Op::Select => {

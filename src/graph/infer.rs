@@ -1,5 +1,6 @@
 //! The shape and dtype rule of every op: what it gives, or why it cannot take these sources.
 
+use super::program::Line;
 use super::{Meta, Op, ReduceOp, ScanOp, UnaryOp};
 use crate::dtype::DType;
 use crate::random::Distribution;
@@ -213,6 +214,16 @@ pub fn infer(op: &Op, srcs: &[&Meta]) -> Result<Vec<Meta>, String> {
         (Op::Sort { axis, .. }, [x]) => {
             within(*axis, x)?;
             Ok(vec![(*x).clone(), Meta { shape: x.shape.clone(), dtype: DType::I32 }])
+        }
+        (Op::Program { program, numbers }, srcs @ [first, ..]) => {
+            let operands = program.lines.iter().filter(|l| matches!(l, Line::Operand(_))).count();
+            if srcs.len() != operands || numbers.0.len() != program.numbers {
+                return Err(format!("takes {operands} operands and {} numbers", program.numbers));
+            }
+            match srcs.iter().find(|m| m.dtype != first.dtype || m.shape != first.shape) {
+                Some(m) => Err(format!("{} {} and {} {} differ", first.dtype, first.shape, m.dtype, m.shape)),
+                None => Ok(vec![(*first).clone(); program.results.len()]),
+            }
         }
         (Op::Custom(custom), srcs) => {
             let inputs: Vec<Meta> = srcs.iter().map(|&m| m.clone()).collect();

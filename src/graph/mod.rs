@@ -4,6 +4,7 @@ pub mod custom;
 mod infer;
 mod node;
 mod op;
+pub mod program;
 pub mod view;
 
 pub use infer::infer;

@@ -5,6 +5,7 @@
 //! if it is a map, its evaluation on the CPU (`backend/cpu/`) and in WGSL (`kernel/`).
 
 use super::custom::CustomOp;
+use super::program::Program;
 use crate::dtype::{DType, Scalar};
 use crate::random::{Distribution, GeneratorState};
 use crate::shape::{Dims, Shape};
@@ -48,6 +49,9 @@ pub enum Op {
     Select,
     /// Conversion; floats to integers truncate and saturate, NaN to 0; anything non-zero to `true`.
     Cast(DType),
+
+    /// Several maps at once; sources of one dtype, too.
+    Program { program: Arc<Program>, numbers: Param<Box<[Scalar]>> },
 
     // ---- view: no arithmetic
     /// The same elements in row-major order under another shape.
@@ -114,6 +118,7 @@ impl Op {
             Op::Unary(op) => op.name(),
             Op::Binary(op) => op.name(),
             Op::Select => "where",
+            Op::Program { .. } => "program",
             Op::Cast(_) => "cast",
             Op::Reshape(_) => "reshape",
             Op::Permute(_) => "permute",

@@ -3,8 +3,11 @@
 use super::group::{Group, Memory};
 use super::{Optimizer, OptimizerState};
 use crate::autograd::Gradients;
-use crate::error::Result;
+use crate::error::{Caller, Result};
+use crate::graph::program::{Expr, Program};
 use crate::nn::Parameter;
+use crate::tensor::Tensor;
+use std::sync::{Arc, LazyLock};
 
 /// Adam as PyTorch does it: with `m ← β₁·m + (1 − β₁)·g` and `v ← β₂·v + (1 − β₂)·g²` after `t` steps,
 /// `p ← p − lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + eps)`.
@@ -69,21 +72,53 @@ impl<const DECOUPLED: bool> Moments<DECOUPLED> {
     }
 }
 
+/// One update of `p` by the gradient `g`, of which `m` and `v` remember; gives `p`, `m`, `v`. The numbers are β₁, 1 - β₁,
+/// β₂, 1 - β₂, 1/√(1 - β₂ᵗ), eps and lr/(1 - β₁ᵗ).
+fn update(p: &Expr, g: &Expr, m: &Expr, v: &Expr, numbers: [Expr; 7]) -> [Expr; 3] {
+    let [b1, rest1, b2, rest2, correction, eps, rate] = &numbers;
+    let m = m * b1 + g * rest1;
+    let v = v * b2 + g * g * rest2;
+    let p = p - &m / (v.sqrt() * correction + eps) * rate;
+    [p, m, v]
+}
+
+static PLAIN: LazyLock<Arc<Program>> =
+    LazyLock::new(|| Program::new(|[p, g, m, v], numbers: [Expr; 7]| update(&p, &g, &m, &v, numbers)));
+
+/// The eighth number is the weight decay.
+static PENALIZED: LazyLock<Arc<Program>> = LazyLock::new(|| {
+    Program::new(|[p, g, m, v], [b1, r1, b2, r2, correction, eps, rate, decay]: [Expr; 8]| {
+        update(&p, &(g + &p * decay), &m, &v, [b1, r1, b2, r2, correction, eps, rate])
+    })
+});
+
+/// The eighth number is what is left of a parameter that decays.
+static DECAYED: LazyLock<Arc<Program>> = LazyLock::new(|| {
+    Program::new(|[p, g, m, v], [b1, r1, b2, r2, correction, eps, rate, left]: [Expr; 8]| {
+        update(&(p * left), &g, &m, &v, [b1, r1, b2, r2, correction, eps, rate])
+    })
+});
+
 impl<const DECOUPLED: bool> Optimizer for Moments<DECOUPLED> {
     fn step(&mut self, gradients: Gradients) -> Result<()> {
+        let at = Caller::here();
         let Moments { lr, betas: [b1, b2], eps, weight_decay, decay_rank, .. } = *self;
         self.group.step(gradients, |p, g, memory| {
-            let weight_decay = if p.rank() < decay_rank { 0.0 } else { weight_decay };
-            let g = if weight_decay != 0.0 && !DECOUPLED { g + p * weight_decay } else { g };
-            let p = if weight_decay != 0.0 && DECOUPLED { p * (1.0 - lr * weight_decay) } else { p.clone() };
-            let squared = &g * &g * (1.0 - b2);
-            let (t, m, v) = match memory {
-                Some(Memory { step, tensors: [m, v] }) => (step + 1, m * b1 + g * (1.0 - b1), v * b2 + squared),
-                None => (1, g * (1.0 - b1), squared),
+            let (t, [m, v]) = match memory {
+                Some(Memory { step, tensors }) => (step + 1, tensors.clone()),
+                None => (1, [p.zeros_like(), p.zeros_like()]),
             };
             let correction = |beta: f64| 1.0 - beta.powf(t as f64);
-            let denominator = v.sqrt() * (1.0 / correction(b2).sqrt()) + eps;
-            let p = p - &m / denominator * (lr / correction(b1));
+            let rate = lr / correction(b1);
+            let numbers = [b1, 1.0 - b1, b2, 1.0 - b2, 1.0 / correction(b2).sqrt(), eps, rate];
+            let with = |last: f64| numbers.iter().copied().chain([last]).collect::<Vec<f64>>();
+            let weight_decay = if p.rank() < decay_rank { 0.0 } else { weight_decay };
+            let operands = [p, &g, &m, &v];
+            let [p, m, v] = match (weight_decay == 0.0, DECOUPLED) {
+                (true, _) => Tensor::program(&PLAIN, &operands, &numbers, at),
+                (_, false) => Tensor::program(&PENALIZED, &operands, &with(weight_decay), at),
+                (_, true) => Tensor::program(&DECAYED, &operands, &with(1.0 - lr * weight_decay), at),
+            };
             (p, Some(Memory { step: t, tensors: [m, v] }))
         })
     }

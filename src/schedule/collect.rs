@@ -21,7 +21,7 @@ pub enum Ref {
 }
 
 /// Data that a graph starts from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Leaf {
     pub meta: Meta,
     pub realized: Realized,
@@ -74,6 +74,7 @@ impl Graph {
         for node in &self.nodes {
             match &node.op {
                 Op::Scalar { value, .. } => scalars.push(value.0),
+                Op::Program { numbers, .. } => scalars.extend_from_slice(&numbers.0),
                 Op::Random { state, .. } => {
                     let (seed, stream) = (state.0.seed, state.0.stream);
                     scalars.extend([seed & 0xffff_ffff, seed >> 32, stream as u64].map(|w| Scalar::Int(w as i64)));

@@ -4,6 +4,7 @@ mod build;
 mod collect;
 mod debug;
 mod decide;
+mod expand;
 mod merge;
 mod order;
 mod pending;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::graph::{GradMode, Meta, Node, Realized};
 use crate::plan::{Output, Plan, PlanCache, Slot};
 use collect::Graph;
+use expand::Expanded;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -60,7 +62,10 @@ fn run(device: &Device, plans: &mut PlanCache, graph: &Graph, history: History) 
             for node in &graph.nodes {
                 node.outs.iter().try_for_each(|m| device.check_dtype(m.dtype))?;
             }
-            let plan = Arc::new(plan(graph, device)?);
+            let plan = Arc::new(match Expanded::new(graph) {
+                Some(expanded) => expanded.plan_of_first(plan(&expanded.graph, device)?),
+                None => plan(graph, device)?,
+            });
             debug::plan(device, &plan);
             let executable: Arc<dyn Executable> = device.backend().compile(plan)?.into();
             debug::kernels(&*executable);
@@ -83,6 +88,9 @@ fn run(device: &Device, plans: &mut PlanCache, graph: &Graph, history: History) 
             node.detach();
         }
     }
+    // The last taken goes back first, so that the next run gets the same memory for the same slots, and what a backend
+    // recorded with its addresses holds.
+    slots.into_iter().rev().for_each(drop);
     Ok(())
 }
 

@@ -52,14 +52,18 @@ pub use sizes::Sizes;
 pub use slice::{Index, IntoIndices, step};
 
 use crate::device::Device;
-use crate::dtype::{DType, Element};
+use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Caller, Error, Result};
-use crate::graph::{GradMode, Meta, Node, Op, Realized, Rule, Value, infer};
+use crate::graph::program::Program;
+use crate::graph::{GradMode, Meta, Node, Op, Param, Realized, Rule, Value, infer};
 use crate::schedule::{self, History};
 use crate::shape::{Layout, Shape};
 use smallvec::SmallVec;
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
+
+/// As many outputs as any op has.
+const MOST_OUTPUTS: usize = 3;
 
 /// An n-dimensional array on a device. Cheap to clone; clones are the same tensor.
 ///
@@ -160,11 +164,32 @@ impl Tensor {
         for src in srcs {
             match src.value() {
                 Ok(value) => values.push(value.clone()),
-                Err(_) => return vec![(*src).clone(); 2],
+                Err(_) => return vec![(*src).clone(); MOST_OUTPUTS],
             }
         }
         let device = values[0].node.device.clone();
         Tensor::make(&device, op, values, None, at)
+    }
+
+    /// A program's results, from operands of one shape and dtype. Halves are `f32` in between. No gradient flows back.
+    pub(crate) fn program<const R: usize>(
+        program: &Arc<Program>,
+        operands: &[&Tensor],
+        numbers: &[f64],
+        at: Caller,
+    ) -> [Tensor; R] {
+        let dtype = operands[0].dtype();
+        let wide: SmallVec<[Tensor; 4]> = match dtype.is_half() {
+            true => operands.iter().map(|t| t.cast_at(DType::F32, at)).collect(),
+            false => operands.iter().map(|t| (*t).clone()).collect(),
+        };
+        let numbers = Param(numbers.iter().map(|&n| Scalar::Float(n)).collect());
+        let op = Op::Program { program: program.clone(), numbers };
+        let mut results = Tensor::apply_all(op, &wide.iter().collect::<SmallVec<[&Tensor; 4]>>(), at).into_iter();
+        std::array::from_fn(|_| match results.next() {
+            Some(result) => result.cast_at(dtype, at),
+            None => Tensor::bad("program", at, "has fewer results than were asked for"),
+        })
     }
 
     /// The first output of `op`.
@@ -187,7 +212,7 @@ impl Tensor {
     ) -> Vec<Tensor> {
         match Tensor::try_make(device, op, srcs, rule, at) {
             Ok(tensors) => tensors,
-            Err(error) => vec![Tensor::failed(error); 2],
+            Err(error) => vec![Tensor::failed(error); MOST_OUTPUTS],
         }
     }
 
