@@ -1,11 +1,13 @@
 //! The lazy graph: what an op is, the node that remembers one, and the rule that gives its result's shape and dtype.
 
+mod attention;
 pub mod custom;
 mod infer;
 mod node;
 mod op;
 pub mod view;
 
+pub use attention::{AttentionSizes, AttentionSpec};
 pub use infer::infer;
 pub use node::{GradMode, Node, Realized, Rule, Value};
 pub use op::{BinaryOp, ConvSpec, CustomHandle, Op, Param, ReduceOp, ScanOp, UnaryOp};

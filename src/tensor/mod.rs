@@ -102,6 +102,9 @@ impl Drop for Handle {
     }
 }
 
+/// The most outputs that an op here has; a user's may have more.
+const MOST_OUTPUTS: usize = 3;
+
 thread_local! {
     static GRAD: Cell<bool> = const { Cell::new(true) };
 }
@@ -160,7 +163,7 @@ impl Tensor {
         for src in srcs {
             match src.value() {
                 Ok(value) => values.push(value.clone()),
-                Err(_) => return vec![(*src).clone(); 2],
+                Err(_) => return vec![(*src).clone(); MOST_OUTPUTS],
             }
         }
         let device = values[0].node.device.clone();
@@ -177,7 +180,7 @@ impl Tensor {
         Tensor::make(device, op, SmallVec::new(), None, at).swap_remove(0)
     }
 
-    /// A new node and handles on its outputs. On an error two failed tensors, enough for any caller.
+    /// A new node and handles on its outputs. On an error as many failed tensors as any caller may want.
     pub(crate) fn make(
         device: &Device,
         op: Op,
@@ -187,7 +190,7 @@ impl Tensor {
     ) -> Vec<Tensor> {
         match Tensor::try_make(device, op, srcs, rule, at) {
             Ok(tensors) => tensors,
-            Err(error) => vec![Tensor::failed(error); 2],
+            Err(error) => vec![Tensor::failed(error); MOST_OUTPUTS],
         }
     }
 
