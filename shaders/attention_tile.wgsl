@@ -78,12 +78,12 @@ fn some_g(at: Head, row: u32, d: u32) -> vec4<f32> {
     return vec4<f32>(g_at(at, row, d), g_at(at, row + 1u, d), g_at(at, row + 2u, d), g_at(at, row + 3u, d));
 }
 
-// `sum` and 16 terms of the product that lies in the tile, its columns beginning at `from`.
-fn product(sum: Block, row: u32, column: u32, from: u32) -> Block {
+// `sum` and 16 terms of the product that lies in the tile, its columns beginning at `begin`.
+fn product(sum: Block, row: u32, column: u32, begin: u32) -> Block {
     var next = sum;
     for (var i = 0u; i < 16u; i++) {
         let left = tile[i * 17u + row];
-        let right = tile[from + i * 17u + column];
+        let right = tile[begin + i * 17u + column];
         next.a += left.x * right;
         next.b += left.y * right;
         next.c += left.z * right;

@@ -153,7 +153,8 @@ fn what_is_not_a_number_stays_one_where_it_is_seen() -> Result<()> {
         let attend = |q: &Tensor, k: &Tensor, causal: bool| {
             q.scaled_dot_product_attention(k, &clean, AttentionOptions::new().causal(causal)).to_vec::<f32>()
         };
-        let nan_rows = |y: Vec<f32>| (0..40).filter(|r| y[r * 4..r * 4 + 4].iter().all(|v| v.is_nan())).collect::<Vec<_>>();
+        let nan_rows =
+            |y: Vec<f32>| (0..40).filter(|r| y[r * 4..r * 4 + 4].iter().all(|v| v.is_nan())).collect::<Vec<_>>();
         assert_eq!(nan_rows(attend(&spoilt, &clean, false)?), [20], "{device}: a query");
         assert_eq!(nan_rows(attend(&clean, &spoilt, false)?).len(), 40, "{device}: a key");
         assert_eq!(nan_rows(attend(&clean, &spoilt, true)?), (20..40).collect::<Vec<_>>(), "{device}: a later key");

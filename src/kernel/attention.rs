@@ -136,8 +136,7 @@ impl<'a> Frame<'a> {
             stride => format!(" * {}", self.w.int(stride)),
         };
         let value = self.w.load(slot, self.dtype, &format!("{start} + i32(row) * {row} + i32(d){step}"))?;
-        let _ =
-            write!(self.text, "fn load_{name}(at: Head, row: u32, d: u32) -> f32 {{\n    return {value};\n}}\n\n");
+        let _ = write!(self.text, "fn load_{name}(at: Head, row: u32, d: u32) -> f32 {{\n    return {value};\n}}\n\n");
         Ok(())
     }
 

@@ -233,7 +233,12 @@ impl Block {
         }
     }
 
-    fn run(&self, x: &Tensor, seen: AttentionOptions<'_>, remember: &mut dyn FnMut(KeysValues) -> KeysValues) -> Tensor {
+    fn run(
+        &self,
+        x: &Tensor,
+        seen: AttentionOptions<'_>,
+        remember: &mut dyn FnMut(KeysValues) -> KeysValues,
+    ) -> Tensor {
         let [n, t, width] = match x.dims::<3>() {
             Ok(dims) => dims,
             Err(error) => return Tensor::failed(error),

@@ -6,8 +6,8 @@ use super::decide::Decisions;
 use crate::device::Caps;
 use crate::graph::{AttentionSizes, ConvSpec, Meta, Op};
 use crate::plan::{
-    Attention, AttentionGrad, Contract, ContractKind, ConvSizes, Custom, InstrKind, Loop, Operand, Origin, Output, Plan,
-    Scan, Scatter, Slot, Sort, Step,
+    Attention, AttentionGrad, Contract, ContractKind, ConvSizes, Custom, InstrKind, Loop, Operand, Origin, Output,
+    Plan, Scan, Scatter, Slot, Sort, Step,
 };
 use crate::shape::{Layout, Shape};
 use rustc_hash::FxHashMap;

@@ -107,7 +107,8 @@ impl Tensor {
             t.broadcast(&front.iter().copied().chain(heads).chain(tail).collect(), "scaled_dot_product_attention", at)
         };
         let spec = AttentionSpec::new(o.scale.unwrap_or(1.0 / (width as f64).sqrt()), o.causal);
-        let y = Tensor::apply(Op::Attention(spec), &[&spread(self), &spread(key), &spread(value)], at).transpose(-3, -2);
+        let y =
+            Tensor::apply(Op::Attention(spec), &[&spread(self), &spread(key), &spread(value)], at).transpose(-3, -2);
         Some(if single { y.reshape_to([t, last(value, 1)].into(), at) } else { y })
     }
 

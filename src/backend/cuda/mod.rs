@@ -4,6 +4,7 @@
 //! Needed are a driver of CUDA 12 or later and NVRTC; with cuBLASLt, matrix products run at its speed. Compiled kernels
 //! are kept on disk ([`nvrtc`]), plans that repeat are replayed as CUDA graphs.
 
+mod attention;
 mod context;
 mod executable;
 mod flags;
