@@ -1,6 +1,6 @@
 //! What a GPU does, as `name milliseconds` lines that `examples/peers/speed.py` prints for PyTorch too.
 //!
-//! `cargo run --release --example cuda_speed [DEVICE]`
+//! `cargo run --release --example cuda_speed [DEVICE [rows|attention]]`
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use sunstone::models::gpt::{Gpt, GptConfig};
 use sunstone::nn::{Init, Linear, Relu, Sequential};
 use sunstone::optim::{Adam, AdamW};
 use sunstone::prelude::*;
+use sunstone::tensor::AttentionOptions;
 
 fn main() -> Result<()> {
     let name = std::env::args().nth(1).unwrap_or("cuda:0".into());
@@ -18,8 +19,15 @@ fn main() -> Result<()> {
     for (library, version) in sunstone::backend::cuda::libraries() {
         println!("# {library}: {version}");
     }
+    let only = std::env::args().nth(2).unwrap_or_default();
+    if only != "rows" {
+        attention(&device)?;
+    }
+    if only == "attention" {
+        return Ok(());
+    }
     rows(&device)?;
-    if std::env::args().nth(2).as_deref() != Some("rows") {
+    if only != "rows" {
         products(&device, 512, DType::F32, "")?;
         products(&device, 4096, DType::F32, "")?;
         device.allow_tf32(true);
@@ -79,6 +87,47 @@ fn products(device: &Device, n: usize, dtype: DType, kind: &str) -> Result<()> {
     b.realize()?;
     let whole = time(device, &format!("matmul_{n}{kind}"), 10, || a.matmul(&b).realize())?;
     println!("# {:.1} TFLOP/s", 2.0 * (n as f64).powi(3) / whole / 1e12);
+    Ok(())
+}
+
+/// 16 heads over 4,096 places, forward, and forward with all gradients. Products of halves are made by kernels of
+/// `kernels-cuda/` on cuda, as those of f32 are with `SUNSTONE_TF32=1`; rows called `portable` are made by what every GPU
+/// runs: those kernels want operands that start on 16 bytes.
+fn attention(device: &Device) -> Result<()> {
+    const PLACES: usize = 4096;
+    for dtype in [DType::F16, DType::BF16, DType::F32] {
+        for (head, causal, portable) in [64, 128]
+            .into_iter()
+            .flat_map(|head| [false, true].map(|causal| (head, causal)))
+            .flat_map(|(head, causal)| [false, true].map(|portable| (head, causal, portable)))
+        {
+            let shift = portable as usize;
+            let make = |seed: u64| -> Result<Tensor> {
+                let x = Generator::new(seed).randn([1, 16, PLACES, head + shift], device).cast(dtype);
+                x.realize()?;
+                Ok(x.requires_grad())
+            };
+            let leaves = [make(1)?, make(2)?, make(3)?];
+            let g = Generator::new(4).randn([1, 16, PLACES, head], device).cast(dtype);
+            g.realize()?;
+            let attend = || {
+                let [q, k, v] = [0, 1, 2].map(|i| leaves[i].narrow(-1, shift, head));
+                q.scaled_dot_product_attention(&k, &v, AttentionOptions::new().causal(causal))
+            };
+            let kind = if causal { "causal" } else { "full" };
+            let which = if portable { "_portable" } else { "" };
+            let name = format!("attention_{dtype}_{head}_{kind}{which}");
+            let products = (4 * 16 * PLACES * PLACES * head / (1 + causal as usize)) as f64;
+            let count = if portable { 2 } else { 10 };
+            let whole = time(device, &name, count, || no_grad(|| attend().realize()))?;
+            println!("# {:.1} TFLOP/s", products / whole / 1e12);
+            let whole = time(device, &format!("{name}_step"), count, || {
+                let grads = (attend().cast(DType::F32) * g.cast(DType::F32)).sum(..).backward()?;
+                leaves.iter().filter_map(|x| grads.get(x)).try_for_each(|grad| grad.realize())
+            })?;
+            println!("# {:.1} TFLOP/s", 3.5 * products / whole / 1e12);
+        }
+    }
     Ok(())
 }
 

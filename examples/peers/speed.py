@@ -64,6 +64,16 @@ for n in (512, 4096):
     timed(f"matmul_{n}", 10, lambda: a @ b)
     torch.backends.cuda.matmul.allow_tf32 = True
     timed(f"matmul_{n}_tf32", 10, lambda: a @ b)
+for dtype, name in ((torch.float16, "f16"), (torch.bfloat16, "bf16"), (torch.float32, "f32")):
+    for head in (64, 128):
+        for causal in (False, True):
+            q, k, v = (torch.randn(1, 16, 4096, head, device="cuda", dtype=dtype, requires_grad=True) for _ in range(3))
+            g = torch.randn(1, 16, 4096, head, device="cuda", dtype=dtype)
+            attend = lambda: F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            row = f"attention_{name}_{head}_{'causal' if causal else 'full'}"
+            with torch.no_grad():
+                timed(row, 10, attend)
+            timed(f"{row}_step", 10, lambda: torch.autograd.grad(attend(), (q, k, v), g))
 torch.backends.cuda.matmul.allow_tf32 = False
 torch.backends.cudnn.allow_tf32 = False
 mlp = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))

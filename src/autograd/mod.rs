@@ -1,5 +1,6 @@
 //! Differentiation: it walks the lazy graph backwards and builds more of it. There is no second tape.
 
+mod attention;
 mod check;
 pub mod function;
 mod gradients;

@@ -1,6 +1,6 @@
 //! The gradient of every op, given the gradient of its result. Formulas are in terms of the op's operands and result.
 
-use super::order;
+use super::{attention, order};
 use crate::error::Caller;
 use crate::graph::{BinaryOp, ConvSpec, Node, Op, ReduceOp, UnaryOp, Value};
 use crate::shape::{Dims, Shape};
@@ -16,6 +16,21 @@ pub fn gradient(
     grads: &[Option<Tensor>],
     wanted: &[bool],
 ) -> Vec<Option<Tensor>> {
+    // The ops of which more than the first output has a gradient.
+    let all = |n: usize| -> Vec<Tensor> { srcs[..n].iter().cloned().map(Tensor::from_value).collect() };
+    match &node.op {
+        Op::Attention(spec) => {
+            let outs = [0, 1].map(|out| Tensor::from_value(Value { node: node.clone(), out }));
+            let [q, k, v] = &all(3)[..] else { return vec![] };
+            let both = [grads[0].as_ref(), grads[1].as_ref()];
+            return attention::attention(*spec, [q, k, v], [&outs[0], &outs[1]], both, node.at);
+        }
+        Op::AttentionGrad(spec) => {
+            let [q, k, v, dout, lse, delta] = &all(6)[..] else { return vec![] };
+            return attention::attention_grad(*spec, [q, k, v, dout, lse, delta], grads, node.at);
+        }
+        _ => {}
+    }
     // Results of a second output (an index) have no gradient.
     let Some(g) = &grads[0] else { return vec![None; srcs.len()] };
     let src = |i: usize| Tensor::from_value(srcs[i].clone());
@@ -100,6 +115,7 @@ pub fn gradient(
             let (x, dy) = (src(0), src(1));
             vec![want(0, &|| data_grad(spec, &dy, g, shape(0))), want(1, &|| x.conv2d(g, *spec))]
         }
+        Op::Attention(_) | Op::AttentionGrad(_) => vec![None; srcs.len()],
         Op::Gather { axis } => {
             let zeros = src(0).zeros_like();
             vec![Some(zeros.scatter_add(*axis as isize, &src(1), g)), None]

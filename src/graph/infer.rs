@@ -175,6 +175,10 @@ pub fn infer(op: &Op, srcs: &[&Meta]) -> Result<Vec<Meta>, String> {
             float(x)?;
             one([dy.shape[1], x.shape[1] / spec.groups, kernel[0], kernel[1]].into(), x.dtype)
         }
+        (Op::Attention(_), [q, k, v]) => super::attention::infer(q, k, v),
+        (Op::AttentionGrad(_), &[q, k, v, dout, lse, delta]) => {
+            super::attention::infer_grad([q, k, v, dout, lse, delta])
+        }
         (Op::Gather { axis }, [x, index]) => {
             indexed(*axis, x, index)?;
             one(index.shape.clone(), x.dtype)

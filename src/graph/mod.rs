@@ -1,5 +1,6 @@
 //! The lazy graph: what an op is, the node that remembers one, and the rule that gives its result's shape and dtype.
 
+mod attention;
 pub mod custom;
 mod infer;
 mod node;
@@ -7,6 +8,7 @@ mod op;
 pub mod program;
 pub mod view;
 
+pub use attention::{AttentionSizes, AttentionSpec};
 pub use infer::infer;
 pub use node::{GradMode, Node, Realized, Rule, Value};
 pub use op::{BinaryOp, ConvSpec, CustomHandle, Op, Param, ReduceOp, ScanOp, UnaryOp};

@@ -4,6 +4,7 @@
 //! dtype rule (`graph/infer.rs`), its gradient (`autograd/rules.rs`), how it is scheduled (`schedule/fuse.rs`), and,
 //! if it is a map, its evaluation on the CPU (`backend/cpu/`) and in WGSL (`kernel/`).
 
+use super::attention::AttentionSpec;
 use super::custom::CustomOp;
 use super::program::Program;
 use crate::dtype::{DType, Scalar};
@@ -88,6 +89,15 @@ pub enum Op {
     /// `x`, `dy` to the gradient `[o, c/groups, kh, kw]`; `kernel` is `[kh, kw]`.
     ConvFilterGrad { spec: ConvSpec, kernel: [usize; 2] },
 
+    // ---- attention
+    /// `softmax(q·kᵀ·scale)·v` without its weights in memory: sources `q [.., h, t, d]`, `k [.., g, s, d]`,
+    /// `v [.., g, s, e]`, `g` dividing `h`. Outputs the result `[.., t, h, e]` (in the order in which a projection wants
+    /// it) and, for the gradient, the logarithms of the sums of exponentials `[.., h, t]`, `f32` where elements are halves.
+    Attention(AttentionSpec),
+    /// Sources `q`, `k`, `v`, the result's gradient, the second output, and `delta [.., h, t]`: the sums over a row of
+    /// result times gradient, less the second output's gradient. Outputs the gradients of `q`, `k` and `v`, as `[.., t, h, d]`.
+    AttentionGrad(AttentionSpec),
+
     // ---- index
     /// Sources `[x, index]`: `out[.., i, ..] = x[.., index[.., i, ..], ..]` (PyTorch's `gather`); all other axes equal.
     Gather { axis: usize },
@@ -134,6 +144,8 @@ impl Op {
             Op::Conv(_) => "conv2d",
             Op::ConvDataGrad { .. } => "conv2d_data_grad",
             Op::ConvFilterGrad { .. } => "conv2d_filter_grad",
+            Op::Attention(_) => "attention",
+            Op::AttentionGrad(_) => "attention_grad",
             Op::Gather { .. } => "gather",
             Op::Scatter { op: ReduceOp::Max, .. } => "scatter_max",
             Op::Scatter { op: ReduceOp::Min, .. } => "scatter_min",

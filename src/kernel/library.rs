@@ -51,9 +51,8 @@ fn split(file: &'static str) -> Vec<Function> {
 fn called(functions: &[Function], text: &str) -> Vec<usize> {
     let mut found = vec![false; functions.len()];
     for (bracket, _) in text.match_indices('(') {
-        let before = &text[..bracket];
-        let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |i| i + 1);
-        if let Some(i) = functions.iter().position(|f| f.name == &before[start..]) {
+        let name = text[..bracket].rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next();
+        if let Some(i) = functions.iter().position(|f| Some(f.name) == name) {
             found[i] = true;
         }
     }

@@ -4,6 +4,7 @@
 //! 1, the operations. What only changes numbers (sizes, other strides, offsets, scalars) travels in a uniform block of
 //! words, so that one text, and one compiled pipeline, serves many sizes. The structured parts are files in `shaders/`.
 
+mod attention;
 mod contract;
 mod domain;
 mod fold;
@@ -93,6 +94,8 @@ pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
     match step {
         Step::Loop(l) => loop_kernel(l).map(|k| vec![k]),
         Step::Contract(c) => contract::contract(c).map(|k| vec![k]),
+        Step::Attention(a) => attention::attention(a).map(|k| vec![k]),
+        Step::AttentionGrad(a) => attention::attention_grad(a),
         Step::Scatter(s) => scatter::scatter(s),
         Step::Scan(s) => scan::scan(s).map(|k| vec![k]),
         Step::Sort(s) => sort::sort(s),

@@ -3,7 +3,7 @@
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::{Dropout, Embedding, Gelu, Init, LayerNorm, Linear, Module, Parameter, Visitor};
-use crate::tensor::Tensor;
+use crate::tensor::{AttentionOptions, Tensor};
 
 /// The most numbers that the parameters, and the attention weights of one layer, may be.
 const MAX_NUMBERS: usize = 1 << 31;
@@ -127,13 +127,13 @@ impl Gpt {
     }
 
     /// The logits `[n, t, vocabulary]` of `tokens [n, t]` that stand at `positions` (rows `[t, width]` of their table)
-    /// and each look at what `seen` shows them (`bool`, `[t, s]`). `remember(layer, [k, v])` gets the keys and values
-    /// of these tokens and gives all that are to be looked at, `s` of them.
+    /// and each look at what `seen` shows them. `remember(layer, [k, v])` gets the keys and values of these tokens and
+    /// gives all that are to be looked at.
     pub(super) fn run(
         &self,
         tokens: &Tensor,
         positions: &Tensor,
-        seen: &Tensor,
+        seen: AttentionOptions<'_>,
         remember: &mut dyn FnMut(usize, KeysValues) -> KeysValues,
     ) -> Tensor {
         let x = self.drop.forward(&(self.wte.forward(tokens) + positions));
@@ -152,9 +152,8 @@ impl Gpt {
             Ok(dims) => dims,
             Err(error) => return Tensor::failed(error),
         };
-        let places = Tensor::arange(t, &self.device);
-        let causal = places.reshape([1, t]).le(places.reshape([t, 1]));
-        self.run(tokens, &self.wpe.weight().get().narrow(0, 0, t), &causal, remember)
+        let causal = AttentionOptions::new().causal(true);
+        self.run(tokens, &self.wpe.weight().get().narrow(0, 0, t), causal, remember)
     }
 
     /// [`Gpt::run`] of one token `[1, 1]` at `position`, a scalar, which is a parameter of the plan and not a part of
@@ -166,7 +165,8 @@ impl Gpt {
         remember: &mut dyn FnMut(usize, KeysValues) -> KeysValues,
     ) -> Tensor {
         let seen = Tensor::arange(self.config.context, &self.device).reshape([1, self.config.context]).le(position);
-        self.run(token, &self.wpe.forward(&position.reshape([1])), &seen, remember)
+        let seen = AttentionOptions::new().mask(&seen);
+        self.run(token, &self.wpe.forward(&position.reshape([1])), seen, remember)
     }
 }
 
@@ -233,7 +233,12 @@ impl Block {
         }
     }
 
-    fn run(&self, x: &Tensor, seen: &Tensor, remember: &mut dyn FnMut(KeysValues) -> KeysValues) -> Tensor {
+    fn run(
+        &self,
+        x: &Tensor,
+        seen: AttentionOptions<'_>,
+        remember: &mut dyn FnMut(KeysValues) -> KeysValues,
+    ) -> Tensor {
         let [n, t, width] = match x.dims::<3>() {
             Ok(dims) => dims,
             Err(error) => return Tensor::failed(error),
@@ -242,7 +247,11 @@ impl Block {
         let each = [n, t, self.heads, width / self.heads];
         let [q, k, v] = [0, 1, 2].map(|i| qkv.narrow(-1, i * width, width).reshape(each).transpose(1, 2));
         let [k, v] = remember([k, v]);
-        let y = attend(&q, &k, &v, seen, &self.attn_dropout);
+        let options = match self.attn_dropout.in_force() {
+            Some((p, generator)) => seen.dropout(p, generator),
+            None => seen,
+        };
+        let y = q.scaled_dot_product_attention(&k, &v, options);
         let y = y.transpose(1, 2).reshape([n, t, width]);
         let x = x + self.attn_drop.forward(&self.attn_proj.forward(&y));
         let y = Gelu.forward(&self.c_fc.forward(&self.ln_2.forward(&x)));
@@ -262,15 +271,6 @@ impl Block {
             ("mlp.dropout", &self.mlp_drop),
         ]
     }
-}
-
-/// `softmax(q·kᵀ/√d)·v` over what `seen` shows (Vaswani et al., 2017); `[n, heads, t, d]` looks at `[n, heads, s, d]`.
-fn attend(q: &Tensor, k: &Tensor, v: &Tensor, seen: &Tensor, dropout: &Dropout) -> Tensor {
-    // Far below any score, and finite: shaders need not know infinities.
-    const HIDDEN: f64 = -1e30;
-    let d = q.shape().last().map_or(1.0, |&d| d as f64);
-    let scores = (q.matmul(&k.t()) * d.sqrt().recip()).where_(seen, HIDDEN);
-    dropout.forward(&scores.softmax(-1)).matmul(v)
 }
 
 #[cfg(test)]

@@ -134,6 +134,17 @@ impl MultiheadAttention {
         inputs: AttentionInputs<'_>,
     ) -> (Tensor, Tensor) {
         let at = Caller::here();
+        self.run([query, key, value], inputs, at, |[q, k, v], options| q.attend(k, v, options, at))
+    }
+
+    /// What the heads gather by `attention`, projected, and what else it gives.
+    fn run(
+        &self,
+        [query, key, value]: [&Tensor; 3],
+        inputs: AttentionInputs<'_>,
+        at: Caller,
+        attention: impl FnOnce([&Tensor; 3], AttentionOptions<'_>) -> (Tensor, Tensor),
+    ) -> (Tensor, Tensor) {
         let weight = self.in_proj_weight.get();
         let operands: Vec<&Tensor> =
             [query, key, value, &weight].into_iter().chain(inputs.attn_mask).chain(inputs.key_padding_mask).collect();
@@ -153,7 +164,7 @@ impl MultiheadAttention {
             if self.mode.is_training() {
                 options = options.dropout(self.dropout, &self.generator);
             }
-            let (y, weights) = q.attend(&k, &v, options, at);
+            let (y, weights) = attention([&q, &k, &v], options);
             // [n, heads, l, e] → [n, l, heads·e] or [l, n, heads·e]
             let y = if self.batch_first { y.permute(&[0, 2, 1, 3]) } else { y.permute(&[2, 0, 1, 3]) };
             Ok((self.out_proj.forward(&y.merge_axis(2, at)), weights))
@@ -200,7 +211,12 @@ impl MultiheadAttention {
 
 impl Module for MultiheadAttention {
     fn forward(&self, x: &Tensor) -> Tensor {
-        self.attend(x, x, x, AttentionInputs::default()).0
+        // Nobody asks for the weights, so they need not exist.
+        let fused = |[q, k, v]: [&Tensor; 3], options: AttentionOptions<'_>| {
+            let y = q.scaled_dot_product_attention(k, v, options);
+            (y.clone(), y)
+        };
+        self.run([x, x, x], AttentionInputs::default(), Caller::here(), fused).0
     }
 
     fn visit(&self, visitor: &mut Visitor<'_>) {

@@ -28,13 +28,18 @@ impl Dropout {
     pub fn new(p: f64, init: &Init) -> Dropout {
         Dropout { p, mode: Mode::default(), generator: Generator::new(init.seed()) }
     }
+
+    /// With which probability it drops now, and the random numbers that decide.
+    pub(crate) fn in_force(&self) -> Option<(f64, &Generator)> {
+        (self.mode.is_training() && self.p != 0.0).then_some((self.p, &self.generator))
+    }
 }
 
 impl Module for Dropout {
     fn forward(&self, x: &Tensor) -> Tensor {
-        match self.mode.is_training() && self.p != 0.0 {
-            true => x.dropout(self.p, &self.generator),
-            false => x.clone(),
+        match self.in_force() {
+            Some((p, generator)) => x.dropout(p, generator),
+            None => x.clone(),
         }
     }
 

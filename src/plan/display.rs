@@ -32,6 +32,12 @@ impl fmt::Display for Step {
                 )?;
                 body(f, &c.epilogue)
             }
+            Step::Attention(a) => {
+                writeln!(f, "attention {} {:?}: {:?} -> {:?}", a.dtype, a.sizes, a.reads(), a.writes())
+            }
+            Step::AttentionGrad(a) => {
+                writeln!(f, "attention_grad {} {:?}: {:?} -> {:?}", a.dtype, a.sizes, a.reads(), a.writes())
+            }
             Step::Scatter(s) => {
                 writeln!(
                     f,

@@ -3,11 +3,13 @@
 //! A step stays a group of expressions or a named contraction. The CPU evaluates it, `kernel/` writes WGSL from it,
 //! a library may swallow it whole.
 
+mod attention;
 mod cache;
 mod display;
 mod loops;
 mod order;
 
+pub use attention::{Attention, AttentionGrad};
 pub use cache::{Key, PlanCache};
 pub use loops::{Affine, Instr, InstrKind, Level, Loop, Reg, Store};
 pub use order::{Scan, Sort};
@@ -38,7 +40,7 @@ impl Plan {
     /// Kernels that one run starts, as counted by `Device::stats()`.
     pub fn kernels(&self) -> usize {
         let kernels = |step: &Step| match step {
-            Step::Scatter(_) => 2,
+            Step::Scatter(_) | Step::AttentionGrad(_) => 2,
             Step::Sort(s) => s.passes(),
             _ => 1,
         };
@@ -77,13 +79,17 @@ pub struct Origin {
     pub at: Caller,
 }
 
-/// One kernel launch (two for a scatter, several for a sort of long rows).
+/// One kernel launch (two for a scatter or an attention's gradient, several for a sort of long rows).
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Fused maps and reductions.
     Loop(Loop),
     /// A matrix product or convolution, with fused maps behind it.
     Contract(Contract),
+    /// An attention.
+    Attention(Attention),
+    /// Its gradient.
+    AttentionGrad(AttentionGrad),
     /// Additions, or the largest or smallest, at indexed places.
     Scatter(Scatter),
     /// Running folds along an axis.

@@ -1,7 +1,7 @@
 //! Which values get memory, and which are computed inside the kernels that use them.
 //!
-//! The rule: a value is stored if somebody holds it, if an operand must lie in memory (contractions, scatters, scans,
-//! sorts, custom ops, what is gathered from), if it is a fold, contraction or random numbers used by more than one kernel, or if it
+//! The rule: a value is stored if somebody holds it, if an operand must lie in memory (contractions, attention,
+//! scatters, scans, sorts, custom ops, what is gathered from), if it is a fold, contraction or random numbers used by more than one kernel, or if it
 //! is a map used by more than one kernel (or at other places by one) and recomputing it is dearer than reading it back: more
 //! than [`CHEAP_OPS`] operations or more than [`CHEAP_LOADS`] full-size reads. Everything else is recomputed where it is
 //! used.
@@ -238,7 +238,15 @@ pub fn in_memory(op: &Op, k: usize) -> bool {
 
 /// The ops that neither are fused nor let others be fused with them.
 pub fn is_opaque(op: &Op) -> bool {
-    matches!(op, Op::Scatter { .. } | Op::Scan { .. } | Op::Sort { .. } | Op::Custom(_))
+    matches!(
+        op,
+        Op::Scatter { .. }
+            | Op::Scan { .. }
+            | Op::Sort { .. }
+            | Op::Attention(_)
+            | Op::AttentionGrad(_)
+            | Op::Custom(_)
+    )
 }
 
 /// The contractions: a kernel has at most one.

@@ -4,10 +4,10 @@ use super::build::{Kernel, Numbering, Work};
 use super::collect::{Graph, Ref};
 use super::decide::Decisions;
 use crate::device::Caps;
-use crate::graph::{ConvSpec, Op};
+use crate::graph::{AttentionSizes, ConvSpec, Meta, Op};
 use crate::plan::{
-    Contract, ContractKind, ConvSizes, Custom, InstrKind, Loop, Operand, Origin, Output, Plan, Scan, Scatter, Slot,
-    Sort, Step,
+    Attention, AttentionGrad, Contract, ContractKind, ConvSizes, Custom, InstrKind, Loop, Operand, Origin, Output,
+    Plan, Scan, Scatter, Slot, Sort, Step,
 };
 use crate::shape::{Layout, Shape};
 use rustc_hash::FxHashMap;
@@ -238,6 +238,32 @@ fn step(
                     values: out(0),
                     indices: out(1),
                 })),
+                (Op::Attention(spec), operands) => {
+                    let sizes = attention_sizes(&metas())?;
+                    let [q, k, v]: [Operand; 3] = operands.try_into().ok()?;
+                    let (dtype, out, lse) = (n.outs[0].dtype, out(0), out(1));
+                    Some(Step::Attention(Attention { spec: *spec, sizes, dtype, q, k, v, out, lse }))
+                }
+                (Op::AttentionGrad(spec), operands) => {
+                    let sizes = attention_sizes(&metas())?;
+                    let [q, k, v, dout, lse, delta]: [Operand; 6] = operands.try_into().ok()?;
+                    let (dtype, dq, dk, dv) = (n.outs[0].dtype, out(0), out(1), out(2));
+                    let spec = *spec;
+                    Some(Step::AttentionGrad(AttentionGrad {
+                        spec,
+                        sizes,
+                        dtype,
+                        q,
+                        k,
+                        v,
+                        dout,
+                        lse,
+                        delta,
+                        dq,
+                        dk,
+                        dv,
+                    }))
+                }
                 (Op::Custom(op), operands) => Some(Step::Custom(Custom {
                     op: op.clone(),
                     inputs: operands.iter().map(|o| o.slot).collect(),
@@ -249,6 +275,10 @@ fn step(
             }
         }
     }
+}
+
+fn attention_sizes(metas: &[Meta]) -> Option<AttentionSizes> {
+    AttentionSizes::new(&metas[0].shape, &metas[1].shape, &metas[2].shape).ok()
 }
 
 fn contract_kind(op: &Op, srcs: &[&Shape], out: &Shape) -> Option<ContractKind> {

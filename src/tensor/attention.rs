@@ -4,9 +4,15 @@ use super::Tensor;
 use crate::autograd::no_grad;
 use crate::dtype::DType;
 use crate::error::Caller;
-use crate::graph::{BinaryOp, ReduceOp, UnaryOp};
+use crate::graph::{AttentionSpec, BinaryOp, Op, ReduceOp, UnaryOp};
 use crate::random::Generator;
 use crate::shape::{Dims, Shape};
+
+/// The widest heads that the fused op takes: its kernels hold a row of a head in registers.
+const WIDEST: usize = 128;
+
+/// From so many queries on the fused op, which works on blocks of them, is worth its while.
+const FUSED_QUERIES: usize = 16;
 
 /// The options of [`Tensor::scaled_dot_product_attention`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,7 +71,45 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn scaled_dot_product_attention(&self, key: &Tensor, value: &Tensor, options: AttentionOptions<'_>) -> Tensor {
-        self.attend(key, value, options, Caller::here()).0
+        let at = Caller::here();
+        match self.fused_attention(key, value, options, at) {
+            Some(fused) => fused,
+            None => self.attend(key, value, options, at).0,
+        }
+    }
+
+    /// One op for all of it, which never has the weights in memory (FlashAttention-2; Dao, 2023). None where weights are
+    /// masked or dropped, where nothing would be gained, and where operands do not fit.
+    fn fused_attention(&self, key: &Tensor, value: &Tensor, o: AttentionOptions<'_>, at: Caller) -> Option<Tensor> {
+        let operands = [self, key, value];
+        let one_device = operands.iter().all(|t| t.error().is_none() && t.device() == self.device());
+        if o.mask.is_some() || o.dropout.is_some_and(|(p, _)| p != 0.0) || !one_device {
+            return None;
+        }
+        self.attention_groups(key, value, o.grouped).ok()?;
+        let last = |t: &Tensor, i: usize| t.shape()[t.rank() - i];
+        let (t, width) = (last(self, 2), last(self, 1));
+        let fits = t >= FUSED_QUERIES && width <= WIDEST && last(value, 1) <= WIDEST;
+        if !fits || operands.iter().any(|t| t.numel() == 0) {
+            return None;
+        }
+        let front = |t: &Tensor| Shape::from(&t.shape()[..t.rank() - 2]);
+        let mut batch = front(self);
+        if !o.grouped {
+            batch = batch.broadcast(&front(key))?.broadcast(&front(value))?;
+        }
+        // Without an axis of heads there is one head.
+        let single = batch.rank() == 0;
+        let spread = |t: &Tensor| {
+            let front = if o.grouped { front(t) } else { batch.clone() };
+            let heads = single.then_some(1);
+            let tail = [last(t, 2), last(t, 1)];
+            t.broadcast(&front.iter().copied().chain(heads).chain(tail).collect(), "scaled_dot_product_attention", at)
+        };
+        let spec = AttentionSpec::new(o.scale.unwrap_or(1.0 / (width as f64).sqrt()), o.causal);
+        let y =
+            Tensor::apply(Op::Attention(spec), &[&spread(self), &spread(key), &spread(value)], at).transpose(-3, -2);
+        Some(if single { y.reshape_to([t, last(value, 1)].into(), at) } else { y })
     }
 
     /// [`Tensor::scaled_dot_product_attention`], and the weights `[.., l, s]` before dropout.

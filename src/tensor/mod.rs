@@ -62,9 +62,6 @@ use smallvec::SmallVec;
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 
-/// As many outputs as any op has.
-const MOST_OUTPUTS: usize = 3;
-
 /// An n-dimensional array on a device. Cheap to clone; clones are the same tensor.
 ///
 /// Ops check shapes and dtypes at once but run later: when somebody reads a result ([`Tensor::to_vec`],
@@ -105,6 +102,9 @@ impl Drop for Handle {
         self.0.node.drop_handle(self.0.out);
     }
 }
+
+/// The most outputs that an op here has; a user's may have more.
+const MOST_OUTPUTS: usize = 3;
 
 thread_local! {
     static GRAD: Cell<bool> = const { Cell::new(true) };
@@ -202,7 +202,7 @@ impl Tensor {
         Tensor::make(device, op, SmallVec::new(), None, at).swap_remove(0)
     }
 
-    /// A new node and handles on its outputs. On an error two failed tensors, enough for any caller.
+    /// A new node and handles on its outputs. On an error as many failed tensors as any caller may want.
     pub(crate) fn make(
         device: &Device,
         op: Op,

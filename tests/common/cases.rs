@@ -1,7 +1,7 @@
 //! One table of ops: each case is run on every device against the CPU, and its gradient against differences in f64.
 
 use sunstone::prelude::*;
-use sunstone::tensor::PoolOptions;
+use sunstone::tensor::{AttentionOptions, PoolOptions};
 
 /// Which numbers an op wants.
 #[derive(Clone, Copy, Debug)]
@@ -348,6 +348,23 @@ pub fn cases() -> Vec<Case> {
     });
     case!(c, "attention by hand", [[2, 5, 4] => Any, [2, 5, 4] => Any, [2, 5, 4] => Any], |v| {
         (v[0].matmul(&v[1].t()) * 0.5).softmax(-1).matmul(&v[2])
+    });
+    case!(c, "attention", [[2, 2, 17, 3] => Any, [2, 1, 5, 3] => Any, [2, 2, 5, 2] => Any], |v| {
+        v[0].scaled_dot_product_attention(&v[1], &v[2], AttentionOptions::new())
+    });
+    case!(c, "attention causal", [[16, 2] => Any, [7, 2] => Any, [7, 1] => Any], |v| {
+        v[0].scaled_dot_product_attention(&v[1], &v[2], AttentionOptions::new().causal(true).scale(0.7))
+    });
+    case!(c, "attention grouped", [[2, 16, 1] => Any, [1, 3, 1] => Any, [1, 3, 2] => Any], |v| {
+        v[0].scaled_dot_product_attention(&v[1], &v[2], AttentionOptions::new().enable_gqa(true))
+    });
+    case!(c, "attention wide", [[1, 18, 70] => Unit, [1, 67, 70] => Unit, [1, 67, 66] => Any], |v| {
+        v[0].scaled_dot_product_attention(&v[1], &v[2], AttentionOptions::new())
+    });
+    case!(c, "attention of a projection", [[2, 19, 24] => Any], |v| {
+        let heads = |i: usize| v[0].narrow(-1, i * 8, 8).reshape([2, 19, 2, 4]).transpose(1, 2);
+        let y = heads(0).scaled_dot_product_attention(&heads(1), &heads(2), AttentionOptions::new().causal(true));
+        y.transpose(1, 2).reshape([2, 19, 8])
     });
     c
 }

@@ -2,8 +2,9 @@
 //!
 //! - `program` turns a loop into stages, buffers and tasks, once; `run` spreads the tasks over threads and `eval`
 //!   evaluates one of them; `maps`, `chain`, `fold` and `random` are its kernels, `walk` its addresses.
-//! - `contract` (matrix products), `conv`, `scatter`, `scan` and `sort` are the other steps.
+//! - `contract` (matrix products), `conv`, `attention`, `scatter`, `scan` and `sort` are the other steps.
 
+mod attention;
 mod buffers;
 mod chain;
 mod check;

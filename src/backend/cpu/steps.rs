@@ -4,12 +4,12 @@ use super::contract::ContractStep;
 use super::eval::{Job, Target};
 use super::memory::Uses;
 use super::program::Program;
-use super::{broken, run, scan, scatter, sort};
+use super::{attention, broken, run, scan, scatter, sort};
 use crate::device::{Executable, MemoryManager, Storage};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::graph::Meta;
-use crate::plan::{Custom, Loop, Origin, Plan, Scan, Scatter, Sort, Step};
+use crate::plan::{Attention, AttentionGrad, Custom, Loop, Origin, Plan, Scan, Scatter, Sort, Step};
 use std::sync::Arc;
 
 /// See the module.
@@ -23,6 +23,8 @@ pub struct CpuPlan {
 enum Ready {
     Loop(LoopStep),
     Contract(ContractStep),
+    Attention(Uses),
+    AttentionGrad(Uses),
     Scatter(Uses),
     Scan(Uses),
     Sort(Uses),
@@ -36,6 +38,8 @@ impl CpuPlan {
             Ok(match step {
                 Step::Loop(l) => Ready::Loop(LoopStep::new(l)?),
                 Step::Contract(c) => Ready::Contract(ContractStep::new(c)?),
+                Step::Attention(a) => Ready::Attention(Uses::new(a.reads(), a.writes())),
+                Step::AttentionGrad(a) => Ready::AttentionGrad(Uses::new(a.reads(), a.writes())),
                 Step::Scatter(s) => Ready::Scatter(Uses::new([s.base.slot, s.index.slot, s.src.slot], [s.out])),
                 Step::Scan(s) => {
                     Ready::Scan(Uses::new(s.srcs.iter().map(|o| o.slot), std::iter::once(s.out).chain(s.found)))
@@ -60,6 +64,8 @@ impl Executable for CpuPlan {
             match (step, ready) {
                 (Step::Loop(_), Ready::Loop(l)) => l.run(slots, scalars, origins)?,
                 (Step::Contract(c), Ready::Contract(r)) => r.run(c, slots, scalars, origins, &self.manager)?,
+                (Step::Attention(a), Ready::Attention(uses)) => run_attention(a, uses, slots)?,
+                (Step::AttentionGrad(a), Ready::AttentionGrad(uses)) => run_attention_grad(a, uses, slots)?,
                 (Step::Scatter(s), Ready::Scatter(uses)) => run_scatter(s, uses, slots, origins)?,
                 (Step::Scan(s), Ready::Scan(uses)) => run_scan(s, uses, slots)?,
                 (Step::Sort(s), Ready::Sort(uses)) => run_sort(s, uses, slots)?,
@@ -100,6 +106,20 @@ impl LoopStep {
         }
         run::run(&Job { program: &self.program, reads: &reads, scalars, origins }, targets)
     }
+}
+
+fn run_attention(a: &Attention, uses: &Uses, slots: &[Arc<Storage>]) -> Result<()> {
+    let mut held = uses.hold(slots)?;
+    let mut views = held.views();
+    let (out, lse) = (views.take(uses.local(a.out))?, views.take(uses.local(a.lse))?);
+    attention::run(a, a.reads().map(|slot| views.shared(uses.local(slot))), out, lse)
+}
+
+fn run_attention_grad(a: &AttentionGrad, uses: &Uses, slots: &[Arc<Storage>]) -> Result<()> {
+    let mut held = uses.hold(slots)?;
+    let mut views = held.views();
+    let [dq, dk, dv] = a.writes().map(|slot| views.take(uses.local(slot)));
+    attention::run_grad(a, a.reads().map(|slot| views.shared(uses.local(slot))), [dq?, dk?, dv?])
 }
 
 fn run_scatter(s: &Scatter, uses: &Uses, slots: &[Arc<Storage>], origins: &[Origin]) -> Result<()> {

@@ -1,13 +1,14 @@
 //! A plan made ready: its kernels and products, their numbers, and the graphs that replay them.
 
 use super::Core;
+use super::attention::{self, Native};
 use super::calls::{Call, Setting};
 use super::graph::{Event, Graph};
 use super::kernels::{Kernel, uniforms};
 use super::memory::Memory;
 use super::translate::{Param, Uniforms};
 use crate::device::{Executable, KernelTime, MemoryManager, Storage};
-use crate::dtype::Scalar;
+use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::kernel::{self, KernelSource};
 use crate::plan::{Plan, Step};
@@ -60,6 +61,13 @@ type Addresses = (SmallVec<[u64; 16]>, bool);
 enum Launch {
     Kernel(KernelLaunch),
     Call(Box<Call>),
+    Attention(AttentionLaunch),
+}
+
+/// Kernels for the matrix units, and those that take their place where `f32` must not be rounded to TF32.
+struct AttentionLaunch {
+    natives: Vec<(Native, Arc<Kernel>)>,
+    strict: Vec<KernelLaunch>,
 }
 
 struct KernelLaunch {
@@ -75,6 +83,7 @@ struct KernelLaunch {
 enum Draft {
     Kernel(KernelSource),
     Call(Box<Call>),
+    Attention(Vec<Native>, Vec<KernelSource>),
 }
 
 impl CudaExecutable {
@@ -84,12 +93,29 @@ impl CudaExecutable {
         let drafts = core.drafts(&plan)?;
         let sources: Vec<KernelSource> = drafts
             .iter()
-            .filter_map(|d| if let Draft::Kernel(source) = d { Some(source.clone()) } else { None })
+            .flat_map(|d| match d {
+                Draft::Kernel(source) => std::slice::from_ref(source),
+                Draft::Attention(_, strict) => strict,
+                Draft::Call(_) => &[],
+            })
+            .cloned()
             .collect();
         sources.iter().try_for_each(|s| core.check_launch(s))?;
         let mut kernels = core.kernels(&sources)?.into_iter();
         let (mut launches, mut number_bytes) = (Vec::new(), 0usize);
         let (mut result_bytes, mut workspace_bytes) = (0usize, 0);
+        let mut launch = |source: KernelSource| {
+            let kernel = kernels.next().ok_or_else(|| core.context.error("a kernel was lost"))?;
+            let (mut words, mut offset) = (Vec::new(), 0);
+            match uniforms(&source) {
+                Uniforms::Value => words = block(&source, &[], &tags),
+                Uniforms::Pointer => {
+                    offset = number_bytes;
+                    number_bytes = (offset + block_bytes(&source)).next_multiple_of(256);
+                }
+            }
+            Ok(KernelLaunch { source, kernel, words, offset })
+        };
         for draft in drafts {
             launches.push(match draft {
                 Draft::Call(call) => {
@@ -97,17 +123,14 @@ impl CudaExecutable {
                     workspace_bytes = workspace_bytes.max(call.workspace());
                     Launch::Call(call)
                 }
-                Draft::Kernel(source) => {
-                    let kernel = kernels.next().ok_or_else(|| core.context.error("a kernel was lost"))?;
-                    let (mut words, mut offset) = (Vec::new(), 0);
-                    match uniforms(&source) {
-                        Uniforms::Value => words = block(&source, &[], &tags),
-                        Uniforms::Pointer => {
-                            offset = number_bytes;
-                            number_bytes = (offset + block_bytes(&source)).next_multiple_of(256);
-                        }
-                    }
-                    Launch::Kernel(KernelLaunch { source, kernel, words, offset })
+                Draft::Kernel(source) => Launch::Kernel(launch(source)?),
+                Draft::Attention(natives, strict) => {
+                    let strict = strict.into_iter().map(&mut launch).collect::<Result<_>>()?;
+                    let compiled = |native: Native| core.native(&native).map(|kernel| (native, kernel));
+                    Launch::Attention(AttentionLaunch {
+                        natives: natives.into_iter().map(compiled).collect::<Result<_>>()?,
+                        strict,
+                    })
                 }
             });
         }
@@ -193,6 +216,12 @@ impl CudaExecutable {
             match launch {
                 Launch::Kernel(launch) => self.start(launch, stream, &addresses.0, sizes)?,
                 Launch::Call(call) => self.core.start_call(call, stream, &setting)?,
+                Launch::Attention(AttentionLaunch { natives, strict }) if strict.is_empty() || addresses.1 => {
+                    natives.iter().try_for_each(|(n, k)| self.core.start_native(n, k, stream, &addresses.0))?
+                }
+                Launch::Attention(AttentionLaunch { strict, .. }) => {
+                    strict.iter().try_for_each(|launch| self.start(launch, stream, &addresses.0, sizes))?
+                }
             }
             after(launch)?;
         }
@@ -267,6 +296,15 @@ impl Core {
                 if let Some(rest) = rest {
                     drafts.extend(self.generate(&Step::Loop(rest))?.into_iter().map(Draft::Kernel));
                 }
+                continue;
+            }
+            if let Some(natives) = attention::lower(step, self.architecture) {
+                let strict = match step {
+                    Step::Attention(a) if a.dtype == DType::F32 => self.generate(step)?,
+                    Step::AttentionGrad(a) if a.dtype == DType::F32 => self.generate(step)?,
+                    _ => vec![],
+                };
+                drafts.push(Draft::Attention(natives, strict));
                 continue;
             }
             drafts.extend(self.generate(step)?.into_iter().map(Draft::Kernel));
@@ -366,6 +404,7 @@ impl Executable for CudaExecutable {
                 let name = match launch {
                     Launch::Kernel(k) => k.source.name,
                     Launch::Call(call) => call.name(),
+                    Launch::Attention(_) => "attention",
                 };
                 let mark = Event::timed(&core.context)?;
                 mark.record_in(stream)?;
@@ -389,6 +428,7 @@ impl Executable for CudaExecutable {
         let text = |l: &Launch| match l {
             Launch::Kernel(k) => k.source.wgsl.clone(),
             Launch::Call(call) => call.describe(),
+            Launch::Attention(a) => a.natives.iter().map(|(native, _)| &native.source[..]).collect(),
         };
         self.launches.iter().map(text).collect()
     }

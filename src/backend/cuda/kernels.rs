@@ -1,6 +1,7 @@
 //! Compiled kernels, one for each text.
 
 use super::Core;
+use super::attention::Native;
 use super::context::Context;
 use super::nvrtc::{self, Target};
 use super::translate::{Options, Translated, Uniforms, translate};
@@ -75,6 +76,27 @@ impl Core {
         let known = lock();
         let find = |s: &KernelSource| known.get(&key(s)).cloned();
         sources.iter().map(|s| find(s).ok_or_else(|| self.context.error("a kernel was lost"))).collect()
+    }
+
+    /// A kernel that was written for this device.
+    pub(super) fn native(&self, native: &Native) -> Result<Arc<Kernel>> {
+        let key = (native.source.clone(), native.entry.to_owned(), Uniforms::Value);
+        let lock = || self.kernels.0.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(known) = lock().get(&key) {
+            return Ok(known.clone());
+        }
+        let target = Target { architecture: self.architecture, fused: true };
+        let code = nvrtc::machine_code(&native.source, target)
+            .map_err(|message| Error::Shader { name: native.entry.into(), message })?;
+        let (entry, workgroup) = (native.entry.to_owned(), [native.threads, 1, 1]);
+        let kernel = self.load(Translated { source: String::new(), entry, params: Vec::new(), workgroup }, &code)?;
+        let which = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the function was loaded just now; a size that the device lacks is an error.
+        let code = unsafe { sys::cuFuncSetAttribute(kernel.function, which, native.shared as i32) };
+        self.context.check("cuFuncSetAttribute", code)?;
+        let kernel = Arc::new(kernel);
+        lock().insert(key, kernel.clone());
+        Ok(kernel)
     }
 
     fn machine_code(&self, source: &KernelSource) -> Result<(Translated, Vec<u8>)> {

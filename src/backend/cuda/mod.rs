@@ -5,6 +5,7 @@
 //! matrix products and convolutions run at their speed. Compiled kernels
 //! are kept on disk ([`nvrtc`]), plans that repeat are replayed as CUDA graphs.
 
+mod attention;
 mod calls;
 mod context;
 mod conv;
