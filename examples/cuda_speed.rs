@@ -47,7 +47,8 @@ fn main() -> Result<()> {
     training(&device, "mlp_step", mlp(&Init::new(0, &device)), 128)?;
     training(&device, "cnn_step", Digits::cnn(&Init::new(0, &device)), 256)?;
     device.allow_tf32(true);
-    gpt_step(&device)
+    gpt_step(&device, "gpt_step_tf32", DType::F32)?;
+    gpt_step(&device, "gpt_step_bf16", DType::BF16)
 }
 
 /// The median over `rounds` of the time of `count` calls that end in one wait, a call.
@@ -155,7 +156,7 @@ fn training(device: &Device, name: &str, model: impl Module, batch: usize) -> Re
 }
 
 /// Steps of AdamW of GPT-2 (124M parameters, the vocabulary padded) on 8 texts of 1,024 tokens.
-fn gpt_step(device: &Device) -> Result<()> {
+fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
     let config =
         GptConfig { vocabulary: 50_304, layers: 12, heads: 12, width: 768, context: 1024, dropout: 0.0, tied: true };
     let model = Gpt::new(config, &Init::new(0, device))?;
@@ -166,10 +167,10 @@ fn gpt_step(device: &Device) -> Result<()> {
     let (x, targets) = (tokens(0), tokens(1).reshape([8 * 1024]));
     let mut optimizer = AdamW::new(model.parameters(), 1e-4);
     let mut step = || {
-        let loss = model.forward(&x).reshape([8 * 1024, -1]).cross_entropy(&targets);
+        let loss = autocast(products, || model.forward(&x).reshape([8 * 1024, -1]).cross_entropy(&targets));
         optimizer.step(loss.backward()?)
     };
-    time(device, "gpt_step_tf32", 5, &mut step)?;
+    time(device, name, 5, &mut step)?;
     kernels(device, &mut step)?;
     println!("# {} bytes reserved", device.stats().bytes_reserved);
     Ok(())

@@ -35,5 +35,5 @@ pub mod prelude {
     pub use crate::optim::Optimizer;
     pub use crate::random::Generator;
     pub use crate::shape::Shape;
-    pub use crate::tensor::{Tensor, step};
+    pub use crate::tensor::{Tensor, autocast, step};
 }

@@ -48,7 +48,8 @@ impl Module for Linear {
     fn forward(&self, x: &Tensor) -> Tensor {
         let y = x.matmul(&self.weight.get().t());
         match &self.bias {
-            Some(bias) => y + bias.get(),
+            // A bias of `f32` takes the type that the product has within `autocast`.
+            Some(bias) => &y + bias.get().cast(y.dtype()),
             None => y,
         }
     }

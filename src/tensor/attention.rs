@@ -72,9 +72,10 @@ impl Tensor {
     #[track_caller]
     pub fn scaled_dot_product_attention(&self, key: &Tensor, value: &Tensor, options: AttentionOptions<'_>) -> Tensor {
         let at = Caller::here();
-        match self.fused_attention(key, value, options, at) {
+        let [query, key, value] = [self, key, value].map(|t| t.factor(at));
+        match query.fused_attention(&key, &value, options, at) {
             Some(fused) => fused,
-            None => self.attend(key, value, options, at).0,
+            None => query.attend(&key, &value, options, at).0,
         }
     }
 

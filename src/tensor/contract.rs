@@ -28,12 +28,12 @@ impl Tensor {
             let detail = format!("cannot multiply {} by {}", self.shape(), other.shape());
             return Tensor::bad("matmul", at, detail);
         }
-        let dtype = self.dtype().promote(other.dtype());
+        let (a, b) = (self.factor(at), other.factor(at));
+        let dtype = a.dtype().promote(b.dtype());
         if dtype == crate::dtype::DType::Bool {
             return Tensor::bad("matmul", at, "is not defined for bool; cast first");
         }
-        let a = self.cast_at(dtype, at);
-        let b = other.cast_at(dtype, at);
+        let (a, b) = (a.cast_at(dtype, at), b.cast_at(dtype, at));
         let a = if a.rank() == 1 { a.reshape_to([1, a.numel()].into(), at) } else { a };
         let b = if b.rank() == 1 { b.reshape_to([b.numel(), 1].into(), at) } else { b };
         let product = Tensor::batched(&a, &b, at);

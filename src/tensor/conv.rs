@@ -289,8 +289,9 @@ impl Tensor {
     ) -> Tensor {
         let operands: Vec<&Tensor> = [self, weight].into_iter().chain(&o.bias).collect();
         Tensor::attempt(name, at, &operands, || {
+            let weight = &weight.factor(at);
             let bad = |why: String| format!("input {} and weight {}: {why}", self.shape(), weight.shape());
-            let mut x = self.images::<D>(weight, at).map_err(bad)?;
+            let mut x = self.factor(at).images::<D>(weight, at).map_err(bad)?;
             let w = weight.shape();
             if o.groups == 0 || o.stride.contains(&0) || o.dilation.contains(&0) {
                 return Err(bad("groups, stride and dilation must not be 0".into()));
@@ -330,8 +331,9 @@ impl Tensor {
     ) -> Tensor {
         let operands: Vec<&Tensor> = [self, weight].into_iter().chain(&o.bias).collect();
         Tensor::attempt(name, at, &operands, || {
+            let weight = &weight.factor(at);
             let bad = |why: String| format!("input {} and weight {}: {why}", self.shape(), weight.shape());
-            let mut x = self.images::<D>(weight, at).map_err(bad)?;
+            let mut x = self.factor(at).images::<D>(weight, at).map_err(bad)?;
             let w = weight.shape();
             if o.groups == 0 || o.stride.contains(&0) || o.dilation.contains(&0) {
                 return Err(bad("groups, stride and dilation must not be 0".into()));
@@ -396,7 +398,7 @@ impl Tensor {
         let y = y.reshape_to(shape, at);
         let y = if single { y.drop_axis(0, at) } else { y };
         Ok(match bias {
-            Some(bias) => y.binary(BinaryOp::Add, bias.into(), at),
+            Some(bias) => y.binary(BinaryOp::Add, bias.cast_at(y.dtype(), at).into(), at),
             None => y,
         })
     }

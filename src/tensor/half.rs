@@ -1,5 +1,6 @@
 //! Where halves go through `f32`: what would lose too much, were each of its steps rounded to 16 bits.
 
+use super::autocast::keeps_wide;
 use super::{Operand, Tensor};
 use crate::dtype::{DType, Scalar};
 use crate::error::Caller;
@@ -7,10 +8,11 @@ use crate::graph::BinaryOp;
 
 impl Tensor {
     /// What `f` makes of it. A half is `f32` for `f`, whose result is rounded once, as PyTorch does it for means, norms,
-    /// softmax and other compositions.
+    /// softmax and other compositions. Within [`autocast`](super::autocast) it stays `f32`.
     pub(crate) fn widened(&self, at: Caller, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
         let dtype = self.dtype();
         match dtype.is_half() {
+            true if keeps_wide() => f(&self.cast_at(DType::F32, at)),
             true => f(&self.cast_at(DType::F32, at)).cast_at(dtype, at),
             false => f(self),
         }

@@ -4,6 +4,7 @@ mod activation;
 mod arith;
 mod arrange;
 mod attention;
+mod autocast;
 mod axes;
 mod contract;
 mod conv;
@@ -38,6 +39,7 @@ mod views;
 
 pub use arrange::Indexing;
 pub use attention::AttentionOptions;
+pub use autocast::autocast;
 pub use axes::Axes;
 pub use conv::{ConvOptions, ConvTransposeOptions, Padding};
 pub use ctc::CtcLoss;
