@@ -16,10 +16,11 @@ fn main() -> Result<()> {
         println!("# {library}: {version}");
     }
     rows(&device)?;
-    if std::env::args().nth(2).as_deref() != Some("rows") {
-        for n in [512, 4096] {
-            products(&device, n)?;
-        }
+    if std::env::args().nth(2).as_deref() == Some("rows") {
+        return Ok(());
+    }
+    for n in [512, 4096] {
+        products(&device, n)?;
     }
     let mlp = |init: &Init| {
         Sequential::new()
@@ -51,16 +52,104 @@ fn time(device: &Device, name: &str, count: u32, mut f: impl FnMut() -> Result<(
     Ok(whole)
 }
 
+/// What memory bounds: each row with its bytes a second, every operand and result counted once, and the share of a
+/// device copy's.
 fn rows(device: &Device) -> Result<()> {
-    let x = Generator::new(0).randn([8192, 8192], device);
-    x.realize()?;
-    time(device, "scale", 20, || (&x * 2.0).realize())?;
-    time(device, "gelu_chain", 20, || (&x * 2.0 + 1.0).gelu().realize())?;
-    time(device, "softmax", 20, || x.softmax(1).realize())?;
-    time(device, "layer_norm", 20, || x.layer_norm(1, 1e-5).realize())?;
-    time(device, "row_sum", 20, || x.sum(1).realize())?;
-    time(device, "column_sum", 20, || x.sum(0).realize())?;
+    const N: usize = 8192;
+    for dtype in [DType::F32, DType::F16] {
+        let make = |shape: &[usize]| {
+            let x = Generator::new(0).randn(shape, device).cast(dtype);
+            x.realize().map(|()| x)
+        };
+        let (x, weight, bias) = (make(&[N, N])?, make(&[N])?, make(&[N])?);
+        let targets = Tensor::arange(N, device);
+        targets.realize()?;
+        let tail = if dtype == DType::F32 { "" } else { "_f16" };
+        let matrix = (N * N * dtype.bytes()) as f64;
+        let copied = device_copy(device, matrix as u64)?;
+        println!("copy{tail} {:.5}\n# {copied:.0} GB/s", 2.0 * matrix / copied / 1e6);
+        let row = |name: &str, bytes: f64, f: &dyn Fn() -> Tensor| -> Result<()> {
+            let seconds = time(device, &format!("{name}{tail}"), 20, || f().realize())?;
+            let rate = bytes / seconds / 1e9;
+            println!("# {rate:.0} GB/s, {:.3} of a device copy", rate / copied);
+            Ok(())
+        };
+        row("scale", 2.0 * matrix, &|| &x * 2.0)?;
+        row("gelu_chain", 2.0 * matrix, &|| (&x * 2.0 + 1.0).gelu())?;
+        row("add_row", 2.0 * matrix, &|| &x + &bias)?;
+        row("softmax", 2.0 * matrix, &|| x.softmax(1))?;
+        row("layer_norm", 2.0 * matrix, &|| x.layer_norm(1, 1e-5))?;
+        row("layer_norm_affine", 2.0 * matrix, &|| x.layer_norm(1, 1e-5) * &weight + &bias)?;
+        row("row_sum", matrix, &|| x.sum(1))?;
+        row("column_sum", matrix, &|| x.sum(0))?;
+        row("cross_entropy", matrix, &|| x.cross_entropy(&targets))?;
+        row("transpose", 2.0 * matrix, &|| x.t() * 2.0)?;
+    }
     Ok(())
+}
+
+/// GB/s, read and written, of the device's own copy between two buffers of so many bytes.
+fn device_copy(device: &Device, bytes: u64) -> Result<f64> {
+    let seconds = if device.name().starts_with("cuda") { cuda_copy(bytes as usize) } else { wgpu_copy(bytes) };
+    Ok(2.0 * bytes as f64 / seconds / 1e9)
+}
+
+/// The median over rounds of `copies` that end in one wait, a copy.
+fn copies(mut copies: impl FnMut(usize)) -> f64 {
+    const COUNT: usize = 20;
+    let mut times: Vec<f64> = (0..8)
+        .map(|_| {
+            let start = Instant::now();
+            copies(COUNT);
+            start.elapsed().as_secs_f64() / COUNT as f64
+        })
+        .skip(3)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn cuda_copy(bytes: usize) -> f64 {
+    use cudarc::driver::sys;
+    let (mut from, mut to) = (0, 0);
+    // SAFETY: the backend has made its context this thread's; both buffers hold so many bytes, and are given back.
+    unsafe {
+        assert_eq!(sys::cuMemAlloc_v2(&mut from, bytes), sys::CUresult::CUDA_SUCCESS);
+        assert_eq!(sys::cuMemAlloc_v2(&mut to, bytes), sys::CUresult::CUDA_SUCCESS);
+        let seconds = copies(|count| {
+            for _ in 0..count {
+                sys::cuMemcpyDtoDAsync_v2(to, from, bytes, std::ptr::null_mut());
+            }
+            sys::cuCtxSynchronize();
+        });
+        sys::cuMemFree_v2(from);
+        sys::cuMemFree_v2(to);
+        seconds
+    }
+}
+
+fn wgpu_copy(bytes: u64) -> f64 {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..Default::default()
+    }))
+    .expect("an adapter");
+    let (device, queue) = pollster::block_on(
+        adapter.request_device(&wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() }),
+    )
+    .expect("a device");
+    let buffer = || {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        device.create_buffer(&wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false })
+    };
+    let (from, to) = (buffer(), buffer());
+    copies(|count| {
+        let mut encoder = device.create_command_encoder(&Default::default());
+        (0..count).for_each(|_| encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes));
+        queue.submit([encoder.finish()]);
+        device.poll(wgpu::PollType::wait_indefinitely()).expect("the copies end");
+    })
 }
 
 fn products(device: &Device, n: usize) -> Result<()> {

@@ -1,6 +1,7 @@
 """What PyTorch does on the GPU, as the `name milliseconds` lines of `examples/cuda_speed.rs`."""
 
 import statistics
+import sys
 import time
 
 import torch
@@ -47,14 +48,23 @@ def training(name, model, batch, flat):
 
 
 print(f"# PyTorch {torch.__version__}, {torch.cuda.get_device_name()}")
-x = torch.randn(8192, 8192, device="cuda")
-timed("copy", 20, lambda: x.clone())
-timed("scale", 20, lambda: x * 2.0)
-timed("gelu_chain", 20, lambda: F.gelu(x * 2.0 + 1.0))
-timed("softmax", 20, lambda: x.softmax(1))
-timed("layer_norm", 20, lambda: F.layer_norm(x, [8192]))
-timed("row_sum", 20, lambda: x.sum(1))
-timed("column_sum", 20, lambda: x.sum(0))
+t = torch.arange(8192, device="cuda")
+for dtype, tail in ((torch.float32, ""), (torch.float16, "_f16")):
+    x = torch.randn(8192, 8192, device="cuda").to(dtype)
+    w, b = torch.randn(8192, device="cuda").to(dtype), torch.randn(8192, device="cuda").to(dtype)
+    timed("copy" + tail, 20, lambda: x.clone())
+    timed("scale" + tail, 20, lambda: x * 2.0)
+    timed("gelu_chain" + tail, 20, lambda: F.gelu(x * 2.0 + 1.0))
+    timed("add_row" + tail, 20, lambda: x + b)
+    timed("softmax" + tail, 20, lambda: x.softmax(1))
+    timed("layer_norm" + tail, 20, lambda: F.layer_norm(x, [8192]))
+    timed("layer_norm_affine" + tail, 20, lambda: F.layer_norm(x, [8192], w, b))
+    timed("row_sum" + tail, 20, lambda: x.sum(1))
+    timed("column_sum" + tail, 20, lambda: x.sum(0))
+    timed("cross_entropy" + tail, 20, lambda: F.cross_entropy(x, t))
+    timed("transpose" + tail, 20, lambda: x.t().contiguous())
+if sys.argv[1:] == ["rows"]:
+    sys.exit()
 for n in (512, 4096):
     a, b = torch.randn(n, n, device="cuda"), torch.randn(n, n, device="cuda")
     torch.backends.cuda.matmul.allow_tf32 = False

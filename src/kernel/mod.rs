@@ -4,6 +4,9 @@
 //! 1, the operations. What only changes numbers (sizes, other strides, offsets, scalars) travels in a uniform block of
 //! words, so that one text, and one compiled pipeline, serves many sizes. The structured parts are files in `shaders/`.
 
+mod accumulate;
+mod across;
+mod along;
 mod contract;
 mod domain;
 mod fold;
@@ -15,7 +18,10 @@ mod rows;
 mod scan;
 mod scatter;
 mod sort;
+mod vector;
 mod write;
+
+pub use library::with_native_halves;
 
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -150,8 +156,9 @@ fn unsupported(what: impl Into<String>) -> Error {
 /// Workgroups in a plane, because one axis takes 65,535 of them at most; the kernel counts `y · x-size + x`.
 fn spread(groups: usize) -> Result<[u32; 3]> {
     const MOST: usize = 65_535;
-    let x = groups.min(MOST);
-    let y = if x == 0 { 0 } else { groups.div_ceil(x) };
+    let y = groups.div_ceil(MOST);
+    // Rows of the plane are as short as can be, so that next to no workgroup finds nothing to do.
+    let x = if y == 0 { 0 } else { groups.div_ceil(y) };
     if y > MOST {
         return Err(unsupported(format!("a dispatch of {groups} workgroups")));
     }
