@@ -9,8 +9,11 @@ use super::{KernelSource, Result, count, ops, spread};
 use crate::plan::{InstrKind, Level, Loop, Reg};
 use std::fmt::Write as _;
 
-/// Vectors that an invocation loads at once.
+/// Vectors that an invocation loads at once, fewer where much is done with them: that text comes once for each element.
 const TURN: usize = 8;
+
+/// Instructions for which it does.
+const HEAVY: usize = 12;
 
 /// Invocations that share a column, at most.
 const LANES: usize = 32;
@@ -36,7 +39,8 @@ pub fn is_simple(l: &Loop) -> bool {
 pub fn across(v: &Vectors) -> Result<KernelSource> {
     let l = &v.l;
     let (columns, length) = (l.outer_len(), l.inner_len() / v.width);
-    let share = (BUSY / columns.max(1)).clamp(1, LANES).min(length.div_ceil(TURN));
+    let turn = if l.instrs.len() > HEAVY { TURN / 2 } else { TURN };
+    let share = (BUSY / columns.max(1)).clamp(1, LANES).min(length.div_ceil(turn));
     let lanes = share.next_power_of_two();
     let neighbours = NEIGHBOURS.max(64 / lanes);
     let dispatch = spread(columns.div_ceil(neighbours))?;
@@ -51,10 +55,10 @@ pub fn across(v: &Vectors) -> Result<KernelSource> {
     let inner = w.indices("j", "j", &l.inner[..l.inner.len() - 1], "    ")?;
     let (body, places) = Body::new(&mut w, l, "    ");
     let folds = (0..l.instrs.len()).filter_map(|r| Fold::of(l, r)).collect();
-    let whole = length.is_multiple_of(lanes * TURN);
+    let whole = length.is_multiple_of(lanes * turn);
     let scope = vector::scope(v)?;
     let mut a =
-        Across { body, v, folds, lanes, neighbours, length, size, inner, whole, scope, functions: String::new() };
+        Across { body, v, folds, lanes, turn, neighbours, length, size, inner, whole, scope, functions: String::new() };
     let text = a.write()?;
     let text = std::mem::take(&mut a.functions) + &head + &outer + &places + &text + "}\n";
     let scratch = a.scratch()?;
@@ -66,6 +70,8 @@ struct Across<'a> {
     v: &'a Vectors,
     folds: Vec<Fold>,
     lanes: usize,
+    /// Vectors that an invocation takes in a turn.
+    turn: usize,
     neighbours: usize,
     length: usize,
     /// The length, as the kernel knows it.
@@ -142,12 +148,15 @@ impl Across<'_> {
     /// The lines that fold what falls to an invocation.
     fn walk(&mut self, element: &Element) -> Result<String> {
         let (v, lanes) = (self.v, self.lanes);
-        let long = self.length > lanes * TURN;
+        let long = self.length > lanes * self.turn;
         let summed = |f: &Fold| long && f.is_float_sum();
         let zero = |f: &Fold| Ok(format!("vec4<{0}>({1}, {1}, {1}, {1})", f.of_type()?, f.neutral()));
         let mut text = String::new();
         let (mut start, mut put_away) = (String::new(), String::new());
-        let one = self.body.w.count(1.0f32.to_bits());
+        let one = match self.folds.iter().any(summed) {
+            true => self.body.w.count(1.0f32.to_bits()),
+            false => String::new(),
+        };
         for ((name, f), (partial, _)) in self.accumulators("f").iter().zip(self.accumulators("p")) {
             let _ = writeln!(text, "    var {name} = {};", zero(f)?);
             if summed(f) {
@@ -169,20 +178,20 @@ impl Across<'_> {
         let loads: Vec<Reg> = element.own.iter().copied().filter(|&r| v.l.instrs[r].level == Level::Inner).collect();
         let free = self.fold(element)?;
         let (mut turn, first) = (String::new(), "c");
-        for u in 0..TURN {
+        for u in 0..self.turn {
             let at = if u == 0 { first.to_owned() } else { format!("{first} + {}u", u * lanes) };
             let at = if self.whole || u == 0 { at } else { format!("min({at}, {} - 1u)", self.size) };
             let _ = writeln!(turn, "        let at{u} = {at};");
         }
         for &r in &loads {
             let functions = self.load(r)?;
-            for u in 0..TURN {
+            for u in 0..self.turn {
                 for ((name, args), variable) in functions.iter().zip(v.names(r, &format!("_{u}"))) {
                     let _ = writeln!(turn, "        let {variable} = {name}(at{u}{args});");
                 }
             }
         }
-        for u in 0..TURN {
+        for u in 0..self.turn {
             let own = element.own.iter().flat_map(|&r| match loads.contains(&r) {
                 true => v.names(r, &format!("_{u}")),
                 false => v.names(r, ""),
@@ -204,7 +213,7 @@ impl Across<'_> {
                 false => writeln!(turn, "        if (c + {}u < {}) {{ {lines} }}", u * lanes, self.size),
             };
         }
-        let step = lanes * TURN;
+        let step = lanes * self.turn;
         let _ =
             write!(text, "    for (var c = lane; c < {}; c += {step}u) {{\n{start}{turn}{put_away}    }}\n", self.size);
         Ok(text)

@@ -205,7 +205,8 @@ impl Along<'_> {
     /// Whether there is a vector `c` in the turn; none where that is certain.
     fn guard(&self, first: &str, c: usize) -> Option<String> {
         let Team { lanes, whole, .. } = self.team;
-        (!whole).then(|| format!("{first} + {}u < {}", c * lanes, self.length))
+        let at = if c == 0 { first.to_owned() } else { format!("{first} + {}u", c * lanes) };
+        (!whole).then(|| format!("{at} < {}", self.length))
     }
 
     /// The lines that load these vectors of a turn.

@@ -377,3 +377,60 @@ pub fn scope(v: &Vectors) -> Result<Scope> {
     }
     Ok(scope)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Instr;
+
+    /// `y[i, j] = x[..]` over `outer`, read at `from` and written contiguously.
+    fn copy(outer: &[usize], dtype: DType, offset: i64, from: &[i64]) -> Loop {
+        let (rows, columns) = (outer[0], outer[1]);
+        assert!(rows > 0);
+        let to = Affine { offset: 0, strides: [columns as i64, 1][..].into() };
+        let at = Affine { offset, strides: from.into() };
+        let kind = InstrKind::Load { slot: 0, at, guard: None };
+        Loop {
+            outer: outer.into(),
+            instrs: vec![Instr { kind, dtype, level: Level::Outer }],
+            stores: vec![Store { slot: 1, at: to, value: 0 }],
+            ..Loop::default()
+        }
+    }
+
+    #[test]
+    fn only_what_is_aligned_and_contiguous_is_moved_in_vectors() {
+        let cut = |l: &Loop| Vectors::cut(l, 1).map(|v| (v.width, v.loads[0], v.l.outer[1]));
+        assert_eq!(cut(&copy(&[3, 8], DType::F32, 4, &[8, 1])), Some((4, true, 2)));
+        assert_eq!(cut(&copy(&[3, 8], DType::F16, 8, &[8, 1])), Some((8, true, 1)));
+        assert_eq!(cut(&copy(&[3, 8], DType::U8, 0, &[0, 1])), Some((4, true, 2)));
+        // A number for every row is read once; what is strided, flipped or begins elsewhere, one by one.
+        assert_eq!(cut(&copy(&[3, 8], DType::F32, 0, &[1, 0])), Some((4, false, 2)));
+        for (offset, strides) in [(0, [1, 3]), (7, [8, -1]), (1, [8, 1]), (0, [9, 1])] {
+            assert_eq!(cut(&copy(&[3, 8], DType::F32, offset, &strides)), None);
+        }
+        assert_eq!(cut(&copy(&[3, 6], DType::F32, 0, &[6, 1])), None);
+        assert_eq!(cut(&copy(&[3, 12], DType::F16, 0, &[12, 1])), None);
+    }
+
+    #[test]
+    fn places_of_vectors_count_vectors() {
+        let v = Vectors::cut(&copy(&[3, 8], DType::F16, 16, &[8, 1]), 1).unwrap();
+        assert_eq!(v.l.instrs[0].kind.affine(), Some(&Affine { offset: 2, strides: [1, 1, 0][..].into() }));
+        let v = Vectors::cut(&copy(&[3, 8], DType::I32, 16, &[8, 1]), 1).unwrap();
+        assert_eq!(v.l.instrs[0].kind.affine(), Some(&Affine { offset: 4, strides: [2, 1, 0][..].into() }));
+    }
+
+    #[test]
+    fn a_kernel_that_would_mostly_move_single_elements_stays_as_it_is() {
+        let mut l = copy(&[3, 8], DType::F32, 0, &[1, 3]);
+        l.instrs.push(Instr {
+            kind: InstrKind::Load { slot: 2, at: Affine { offset: 0, strides: [8, 1][..].into() }, guard: None },
+            dtype: DType::F32,
+            level: Level::Outer,
+        });
+        assert!(Vectors::cut(&l, 1).is_some_and(|v| v.loads == [false, true]));
+        l.stores[0].at.strides = [1, 3][..].into();
+        assert!(Vectors::cut(&l, 1).is_none());
+    }
+}
