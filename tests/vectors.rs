@@ -189,7 +189,7 @@ fn more_workgroups_than_an_axis_takes() -> Result<()> {
     for device in devices().into_iter().skip(1) {
         // A workgroup for each of 66,000 rows.
         let row = tensor(&[516], 2, DType::F32, &device);
-        let maxima = values(&row.broadcast_to([66_000, 516]).max(1).realized()?);
+        let maxima = values(&row.expand([66_000, 516]).max(1).realized()?);
         let largest = numbers(516, 2).into_iter().fold(f32::MIN, f32::max);
         assert!(maxima.len() == 66_000 && maxima.iter().all(|&m| m == largest), "{device}");
         // Of vectors: 65,540 workgroups of 256 invocations, each with 4 numbers.
