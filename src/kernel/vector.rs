@@ -63,7 +63,7 @@ impl Vectors {
         let stores: Vec<bool> = l.stores.iter().map(|s| each(s) && fits(&s.at)).collect();
         let single = |(s, whole): (&Store, &bool)| each(s) && !whole;
         let singles = || l.stores.iter().zip(&stores).filter(|&(s, w)| single((s, w))).map(|(s, _)| s);
-        if size == 0 || size % width != 0 || singles().any(|s| stores_half(l, s)) {
+        if size == 0 || !size.is_multiple_of(width) || singles().any(|s| stores_half(l, s)) {
             return None;
         }
         let moves = |whole: &[bool]| whole.iter().filter(|w| **w).count();

@@ -130,7 +130,7 @@ impl Writer {
         let (_, stored) = self.slot(slot);
         let wanted = ops::stored_type(dtype)?;
         if dtype.is_half() {
-            let half = if k % 2 == 0 { "& 0xffffu" } else { ">> 16u" };
+            let half = if k.is_multiple_of(2) { "& 0xffffu" } else { ">> 16u" };
             return Ok(format!("f32_from_{dtype}({} {half})", word(k / 2)));
         }
         let mut value = word(k);
