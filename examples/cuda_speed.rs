@@ -1,6 +1,6 @@
 //! What a GPU does, as `name milliseconds` lines that `examples/peers/speed.py` prints for PyTorch too.
 //!
-//! `cargo run --release --example cuda_speed [DEVICE [rows|attention]]`
+//! `cargo run --release --example cuda_speed [DEVICE [rows|products|attention|train ..]]`
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,15 +19,12 @@ fn main() -> Result<()> {
     for (library, version) in sunstone::backend::cuda::libraries() {
         println!("# {library}: {version}");
     }
-    let only = std::env::args().nth(2).unwrap_or_default();
-    if only != "rows" {
-        attention(&device)?;
+    let wanted: Vec<String> = std::env::args().skip(2).collect();
+    let section = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
+    if section("rows") {
+        rows(&device)?;
     }
-    if only == "attention" {
-        return Ok(());
-    }
-    rows(&device)?;
-    if only != "rows" {
+    if section("products") {
         products(&device, 512, DType::F32, "")?;
         products(&device, 4096, DType::F32, "")?;
         device.allow_tf32(true);
@@ -36,6 +33,18 @@ fn main() -> Result<()> {
         products(&device, 4096, DType::F16, "_f16")?;
         products(&device, 4096, DType::BF16, "_bf16")?;
     }
+    if section("attention") {
+        device.allow_tf32(true);
+        attention(&device)?;
+        device.allow_tf32(false);
+    }
+    if section("train") {
+        train(&device)?;
+    }
+    Ok(())
+}
+
+fn train(device: &Device) -> Result<()> {
     let mlp = |init: &Init| {
         Sequential::new()
             .add(Linear::new(784, 512, init))
@@ -44,17 +53,18 @@ fn main() -> Result<()> {
             .add(Relu)
             .add(Linear::new(512, 10, init))
     };
-    training(&device, "mlp_step", mlp(&Init::new(0, &device)), 128)?;
-    training(&device, "cnn_step", Digits::cnn(&Init::new(0, &device)), 256)?;
+    device.allow_tf32(false);
+    training(device, "mlp_step", mlp(&Init::new(0, device)), 128)?;
+    training(device, "cnn_step", Digits::cnn(&Init::new(0, device)), 256)?;
     device.allow_tf32(true);
-    gpt_step(&device, "gpt_step_tf32", DType::F32)?;
-    gpt_step(&device, "gpt_step_bf16", DType::BF16)
+    gpt_step(device, "gpt_step_tf32", DType::F32)?;
+    gpt_step(device, "gpt_step_bf16", DType::BF16)
 }
 
-/// The median over `rounds` of the time of `count` calls that end in one wait, a call.
+/// The median over several rounds of the time of `count` calls that end in one wait, a call.
 fn time(device: &Device, name: &str, count: u32, mut f: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut times = Vec::new();
-    for round in 0..8 {
+    for round in 0..13 {
         let start = Instant::now();
         (0..count).try_for_each(|_| f())?;
         let asked = start.elapsed().as_secs_f64();
@@ -69,16 +79,104 @@ fn time(device: &Device, name: &str, count: u32, mut f: impl FnMut() -> Result<(
     Ok(whole)
 }
 
+/// What memory bounds: each row with its bytes a second, every operand and result counted once, and the share of a
+/// device copy's.
 fn rows(device: &Device) -> Result<()> {
-    let x = Generator::new(0).randn([8192, 8192], device);
-    x.realize()?;
-    time(device, "scale", 20, || (&x * 2.0).realize())?;
-    time(device, "gelu_chain", 20, || (&x * 2.0 + 1.0).gelu().realize())?;
-    time(device, "softmax", 20, || x.softmax(1).realize())?;
-    time(device, "layer_norm", 20, || x.layer_norm(1, 1e-5).realize())?;
-    time(device, "row_sum", 20, || x.sum(1).realize())?;
-    time(device, "column_sum", 20, || x.sum(0).realize())?;
+    const N: usize = 8192;
+    for dtype in [DType::F32, DType::F16] {
+        let make = |shape: &[usize]| {
+            let x = Generator::new(0).randn(shape, device).cast(dtype);
+            x.realize().map(|()| x)
+        };
+        let (x, weight, bias) = (make(&[N, N])?, make(&[N])?, make(&[N])?);
+        let targets = Tensor::arange(N, device);
+        targets.realize()?;
+        let tail = if dtype == DType::F32 { "" } else { "_f16" };
+        let matrix = (N * N * dtype.bytes()) as f64;
+        let copied = device_copy(device, matrix as u64)?;
+        println!("copy{tail} {:.5}\n# {copied:.0} GB/s", 2.0 * matrix / copied / 1e6);
+        let row = |name: &str, bytes: f64, f: &dyn Fn() -> Tensor| -> Result<()> {
+            let seconds = time(device, &format!("{name}{tail}"), 20, || f().realize())?;
+            let rate = bytes / seconds / 1e9;
+            println!("# {rate:.0} GB/s, {:.3} of a device copy", rate / copied);
+            Ok(())
+        };
+        row("scale", 2.0 * matrix, &|| &x * 2.0)?;
+        row("gelu_chain", 2.0 * matrix, &|| (&x * 2.0 + 1.0).gelu())?;
+        row("add_row", 2.0 * matrix, &|| &x + &bias)?;
+        row("softmax", 2.0 * matrix, &|| x.softmax(1))?;
+        row("layer_norm", 2.0 * matrix, &|| x.layer_norm(1, 1e-5))?;
+        row("layer_norm_affine", 2.0 * matrix, &|| x.layer_norm(1, 1e-5) * &weight + &bias)?;
+        row("row_sum", matrix, &|| x.sum(1))?;
+        row("column_sum", matrix, &|| x.sum(0))?;
+        row("cross_entropy", matrix, &|| x.cross_entropy(&targets))?;
+        row("transpose", 2.0 * matrix, &|| x.t() * 2.0)?;
+    }
     Ok(())
+}
+
+/// GB/s, read and written, of the device's own copy between two buffers of so many bytes.
+fn device_copy(device: &Device, bytes: u64) -> Result<f64> {
+    let seconds = if device.name().starts_with("cuda") { cuda_copy(bytes as usize) } else { wgpu_copy(bytes) };
+    Ok(2.0 * bytes as f64 / seconds / 1e9)
+}
+
+/// The median over several rounds of `copies` that end in one wait, a copy.
+fn copies(mut copies: impl FnMut(usize)) -> f64 {
+    const COUNT: usize = 20;
+    let mut times: Vec<f64> = (0..13)
+        .map(|_| {
+            let start = Instant::now();
+            copies(COUNT);
+            start.elapsed().as_secs_f64() / COUNT as f64
+        })
+        .skip(3)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn cuda_copy(bytes: usize) -> f64 {
+    use cudarc::driver::sys;
+    let (mut from, mut to) = (0, 0);
+    // SAFETY: the backend has made its context this thread's; both buffers hold so many bytes, and are given back.
+    unsafe {
+        assert_eq!(sys::cuMemAlloc_v2(&mut from, bytes), sys::CUresult::CUDA_SUCCESS);
+        assert_eq!(sys::cuMemAlloc_v2(&mut to, bytes), sys::CUresult::CUDA_SUCCESS);
+        let seconds = copies(|count| {
+            for _ in 0..count {
+                sys::cuMemcpyDtoDAsync_v2(to, from, bytes, std::ptr::null_mut());
+            }
+            sys::cuCtxSynchronize();
+        });
+        sys::cuMemFree_v2(from);
+        sys::cuMemFree_v2(to);
+        seconds
+    }
+}
+
+fn wgpu_copy(bytes: u64) -> f64 {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..Default::default()
+    }))
+    .expect("an adapter");
+    let (device, queue) = pollster::block_on(
+        adapter.request_device(&wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() }),
+    )
+    .expect("a device");
+    let buffer = || {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        device.create_buffer(&wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false })
+    };
+    let (from, to) = (buffer(), buffer());
+    copies(|count| {
+        let mut encoder = device.create_command_encoder(&Default::default());
+        (0..count).for_each(|_| encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes));
+        queue.submit([encoder.finish()]);
+        device.poll(wgpu::PollType::wait_indefinitely()).expect("the copies end");
+    })
 }
 
 fn products(device: &Device, n: usize, dtype: DType, kind: &str) -> Result<()> {
@@ -117,7 +215,8 @@ fn attention(device: &Device) -> Result<()> {
             };
             let kind = if causal { "causal" } else { "full" };
             let which = if portable { "_portable" } else { "" };
-            let name = format!("attention_{dtype}_{head}_{kind}{which}");
+            let precision = if dtype == DType::F32 { "tf32".into() } else { dtype.to_string() };
+            let name = format!("attention_{precision}_{head}_{kind}{which}");
             let products = (4 * 16 * PLACES * PLACES * head / (1 + causal as usize)) as f64;
             let count = if portable { 2 } else { 10 };
             let whole = time(device, &name, count, || no_grad(|| attend().realize()))?;

@@ -36,3 +36,12 @@ fn beats_min_u32(b: u32, at_b: i32, a: u32, at_a: i32) -> bool {
 fn lost_f32(total: f32, before: f32, added: f32, one: f32) -> f32 {
     return select(0.0, (total - before * one) - added, is_finite(total));
 }
+
+fn lost_vec4(total: vec4<f32>, before: vec4<f32>, added: vec4<f32>, one: f32) -> vec4<f32> {
+    return vec4(
+        lost_f32(total.x, before.x, added.x, one),
+        lost_f32(total.y, before.y, added.y, one),
+        lost_f32(total.z, before.z, added.z, one),
+        lost_f32(total.w, before.w, added.w, one),
+    );
+}

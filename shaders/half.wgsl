@@ -24,6 +24,11 @@ fn bf16_from_f32(x: f32) -> u32 {
     return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
 }
 
+// Two as the word that they lie in.
+fn bf16_pair(first: f32, second: f32) -> u32 {
+    return bf16_from_f32(first) | (bf16_from_f32(second) << 16u);
+}
+
 fn round_bf16(x: f32) -> f32 {
     return f32_from_bf16(bf16_from_f32(x));
 }
@@ -61,6 +66,10 @@ fn f16_from_f32(x: f32) -> u32 {
     let shift = 126u - (bits >> 23u);
     let mantissa = (bits & 0x7fffffu) | 0x800000u;
     return sign | ((mantissa + (1u << (shift - 1u)) - 1u + ((mantissa >> shift) & 1u)) >> shift);
+}
+
+fn f16_pair(first: f32, second: f32) -> u32 {
+    return f16_from_f32(first) | (f16_from_f32(second) << 16u);
 }
 
 fn round_f16(x: f32) -> f32 {

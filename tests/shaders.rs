@@ -166,7 +166,7 @@ fn every_kernel_translates_to_cuda_c_and_nvrtc_takes_it() {
 fn kernels_are_as_they_were() {
     let (Some(kernels), Some(halves)) = (kernels(DType::F32), kernels(DType::F16)) else { return };
     // A few of each kind, so that a change to the generator shows as a readable difference.
-    for name in ["clamp", "pad", "sum rows", "softmax", "few long rows", "matmul with epilogue"] {
+    for name in ["clamp", "pad", "sum rows", "softmax", "few long rows", "matmul with epilogue", "map of vectors"] {
         snapshot(&format!("f16_{}", name.replace(' ', "_")), &halves[name]);
     }
     for name in [
@@ -175,6 +175,9 @@ fn kernels_are_as_they_were() {
         "sum rows",
         "sum columns",
         "softmax",
+        "map of vectors",
+        "softmax of vectors",
+        "sum columns of vectors",
         "argmax argmin",
         "pad",
         "gather",

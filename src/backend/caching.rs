@@ -1,8 +1,12 @@
 //! The default memory manager: released blocks wait in buckets for the next request of their size.
+//!
+//! Blocks of a bucket are taken in an order of their own, whatever the order in which they came back: when a plan runs again with
+//! the same memory free, each of its slots gets the same block again, and what a backend has recorded with addresses holds.
 
 use crate::device::{Block, BlockSource, MemoryManager, MemoryStats};
 use crate::error::{Error, Result};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// Keeps released blocks in buckets by size. Sizes are rounded up (to 256 bytes below 4 KiB, else to an eighth of the
@@ -12,7 +16,9 @@ pub struct CachingManager(Mutex<Cache>);
 
 #[derive(Debug, Default)]
 struct Cache {
-    free: FxHashMap<usize, Vec<Block>>,
+    /// By size, then by name.
+    free: FxHashMap<usize, BTreeMap<Name, Block>>,
+    released: u64,
     stats: MemoryStats,
 }
 
@@ -27,6 +33,10 @@ impl CachingManager {
     }
 }
 
+/// Where the block's owner lies on the heap, which tells blocks apart for as long as they live; and a number, for owners
+/// without a place.
+type Name = (usize, u64);
+
 /// The bucket that serves a request.
 fn bucket(bytes: usize) -> usize {
     let step = if bytes <= 4096 { 256 } else { 1 << (bytes.ilog2() - 3) };
@@ -36,7 +46,7 @@ fn bucket(bytes: usize) -> usize {
 impl Cache {
     /// Takes all free blocks out, so that they are given back to the device outside the lock.
     fn drain(&mut self) -> Vec<Block> {
-        let blocks: Vec<Block> = self.free.drain().flat_map(|(_, list)| list).collect();
+        let blocks: Vec<Block> = self.free.drain().flat_map(|(_, blocks)| blocks.into_values()).collect();
         self.stats.reserved -= blocks.iter().map(|b| b.bytes as u64).sum::<u64>();
         blocks
     }
@@ -47,7 +57,7 @@ impl MemoryManager for CachingManager {
         let size = bucket(bytes);
         {
             let mut cache = self.lock();
-            if let Some(block) = cache.free.get_mut(&size).and_then(Vec::pop) {
+            if let Some((_, block)) = cache.free.get_mut(&size).and_then(BTreeMap::pop_first) {
                 cache.stats.in_use += block.bytes as u64;
                 return Ok(block);
             }
@@ -70,7 +80,9 @@ impl MemoryManager for CachingManager {
     fn release(&self, block: Block) {
         let mut cache = self.lock();
         cache.stats.in_use -= block.bytes as u64;
-        cache.free.entry(block.bytes).or_default().push(block);
+        cache.released += 1;
+        let name = (std::ptr::from_ref(&*block.memory).addr(), cache.released);
+        cache.free.entry(block.bytes).or_default().insert(name, block);
     }
 
     fn trim(&self) {

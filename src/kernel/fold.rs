@@ -4,13 +4,15 @@
 //! every member knows the result and the next stage may use it. Teams of one need neither memory nor barriers.
 //! Everything that decides whether a barrier is reached is the same for the whole workgroup.
 
+use super::accumulate::{Fold, put_away};
+use super::across::{across, is_simple};
+use super::along::along;
 use super::domain::merge_axes;
 use super::pairs::{Pairs, is_paired, stores_half};
+use super::vector::Vectors;
 use super::write::{Body, Writer};
-use super::{KernelSource, Result, count, ops, spread};
-use crate::dtype::DType;
-use crate::graph::ReduceOp;
-use crate::plan::{InstrKind, Level, Loop, Reg, Store};
+use super::{KernelSource, Result, count, spread};
+use crate::plan::{Level, Loop, Reg, Store};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -38,14 +40,7 @@ impl Team {
     /// where those lie side by side (the sum of each column of a matrix).
     fn choose(l: &Loop) -> Team {
         let (rows, length) = (l.outer_len(), l.inner_len());
-        let beside = |at: &crate::plan::Affine, outer: bool| {
-            let (kept, folded) = at.strides.split_at(l.outer.len());
-            if outer { kept.last() == Some(&1) && folded.last() != Some(&1) } else { folded.last() == Some(&1) }
-        };
-        let loads = || l.instrs.iter().filter(|i| i.level == Level::Inner && i.kind.slot().is_some());
-        let reads = |outer| loads().filter_map(|i| i.kind.affine()).filter(|at| beside(at, outer)).count();
-        let across = reads(true) > reads(false);
-        match (across, length) {
+        match (reads_across(l), length) {
             (_, 0..=32) => Team { lanes: 1, rows: 64, across: true },
             (true, _) if rows >= 1 << 16 => Team { lanes: 1, rows: 64, across: true },
             (true, _) => Team { lanes: 8, rows: 32, across: true },
@@ -60,9 +55,33 @@ impl Team {
     }
 }
 
+/// Whether more of what is read lies side by side across rows than along them.
+fn reads_across(l: &Loop) -> bool {
+    let beside = |at: &crate::plan::Affine, outer: bool| {
+        let (kept, folded) = at.strides.split_at(l.outer.len());
+        if outer { kept.last() == Some(&1) && folded.last() != Some(&1) } else { folded.last() == Some(&1) }
+    };
+    let loads = || l.instrs.iter().filter(|i| i.level == Level::Inner && i.kind.slot().is_some());
+    let reads = |outer| loads().filter_map(|i| i.kind.affine()).filter(|at| beside(at, outer)).count();
+    reads(true) > reads(false)
+}
+
 /// The kernel of a loop with an inner domain.
 pub fn fold(l: &Loop) -> Result<KernelSource> {
     let l = merge_axes(l);
+    let columns = reads_across(&l);
+    if !l.inner.is_empty()
+        && !columns
+        && let Some(v) = Vectors::cut(&l, l.outer.len() + l.inner.len() - 1)
+    {
+        return along(v);
+    }
+    if columns
+        && is_simple(&l)
+        && let Some(v) = Vectors::cut(&l, l.outer.len() - 1)
+    {
+        return across(&v);
+    }
     let team = Team::choose(&l);
     let dispatch = spread(l.outer_len().div_ceil(team.rows))?;
     let mut w = Writer::default();
@@ -73,7 +92,7 @@ pub fn fold(l: &Loop) -> Result<KernelSource> {
     let width = w.count(dispatch[0]);
     let rows = w.count(count(l.outer_len())?);
     let length = w.count(count(l.inner_len())?);
-    let head = prologue(&team, &width, &rows);
+    let head = prologue(team.lanes, team.rows, team.across, &width, &rows);
     let outer = w.indices("row", "i", &l.outer, "    ")?;
     let inner = w.indices("j", "j", &l.inner, "            ")?;
     let (body, places) = Body::new(&mut w, &l, "    ");
@@ -84,12 +103,13 @@ pub fn fold(l: &Loop) -> Result<KernelSource> {
 }
 
 /// Who this invocation is. A workgroup past the last row does that row again and stores nothing.
-fn prologue(team: &Team, width: &str, rows: &str) -> String {
-    let (lanes, per_group) = (team.lanes, team.rows);
+/// Neighbours in the workgroup are members of one team, unless their rows are `across`.
+pub fn prologue(lanes: usize, per_group: usize, across: bool, width: &str, rows: &str) -> String {
     let (lane, member) = match (lanes, per_group) {
         (1, _) => ("0u".into(), "id".into()),
         (_, 1) => ("id".into(), "0u".into()),
-        _ => (format!("id / {per_group}u"), format!("id % {per_group}u")),
+        _ if across => (format!("id / {per_group}u"), format!("id % {per_group}u")),
+        _ => (format!("id % {lanes}u"), format!("id / {lanes}u")),
     };
     let bounds = match lanes {
         1 => format!("    let row = first;\n    if (row >= {rows}) {{\n        return;\n    }}\n"),
@@ -105,7 +125,7 @@ fn prologue(team: &Team, width: &str, rows: &str) -> String {
 }
 
 /// For each instruction, how many stages must be over before it can be evaluated.
-fn stages(l: &Loop) -> Vec<usize> {
+pub fn stages(l: &Loop) -> Vec<usize> {
     let mut stage: Vec<usize> = Vec::with_capacity(l.instrs.len());
     for instr in &l.instrs {
         let before = instr.kind.operands().iter().map(|&r| stage[r]).max().unwrap_or(0);
@@ -152,9 +172,13 @@ impl Rows<'_> {
 
     /// One pass over the row with all folds of `stage`, then the trees.
     fn folds(&mut self, stage: usize) -> Result<String> {
-        let folds = self.registers(|r, i| i.kind.is_fold() && self.stage[r] == stage);
-        let sources: Vec<Reg> = folds.iter().flat_map(|&r| self.body.l.instrs[r].kind.operands()).collect();
-        let mut text: String = folds.iter().map(|&r| self.accumulator(r)).collect();
+        let folds: Vec<Fold> = self
+            .registers(|r, _| self.stage[r] == stage)
+            .into_iter()
+            .filter_map(|r| Fold::of(self.body.l, r))
+            .collect();
+        let sources: Vec<Reg> = folds.iter().map(|f| f.src).collect();
+        let mut text: String = folds.iter().map(Fold::declare).collect();
         let lanes = self.team.lanes;
         let each = self.inner.clone() + &self.elements(&sources, "            ")?;
         let length = self.length.clone();
@@ -162,7 +186,7 @@ impl Rows<'_> {
             let one = self.body.w.count(1.0f32.to_bits());
             text += &self.long_walk(&folds, &each, &format!("bitcast<f32>({one})"));
         } else {
-            let steps: String = folds.iter().map(|&r| self.accumulate(r)).collect();
+            let steps: String = folds.iter().map(|f| accumulate(f, "f")).collect();
             let _ = write!(
                 text,
                 "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {{\n{each}{steps}        }}\n    }}\n"
@@ -172,24 +196,19 @@ impl Rows<'_> {
             if lanes > 1 {
                 text += &self.tree(group)?;
             }
-            for &r in group {
-                text += &self.result(r);
-            }
+            text.extend(group.iter().map(Fold::result));
         }
         Ok(text)
     }
 
     /// The walk over a long row, `each` being the lines for an element: in chunks, whose sums of floats are put away with
     /// what rounding lost (`one` is 1), and several elements a turn. A software driver may stop after 65,535 turns.
-    fn long_walk(&self, folds: &[Reg], each: &str, one: &str) -> String {
+    fn long_walk(&self, folds: &[Fold], each: &str, one: &str) -> String {
         let (lanes, length) = (self.team.lanes, &self.length);
         let (chunk, turn) = (lanes * CHUNK, lanes * UNROLL);
-        let sums: Vec<Reg> = folds.iter().copied().filter(|&r| self.is_float_sum(r)).collect();
-        let lines = |line: &dyn Fn(Reg) -> String| sums.iter().map(|&r| line(r)).collect::<String>();
-        let mut steps = String::new();
-        for &r in folds {
-            steps += &if sums.contains(&r) { self.add_to("p", r) } else { self.accumulate(r) };
-        }
+        let sums: Vec<Fold> = folds.iter().copied().filter(Fold::is_float_sum).collect();
+        let lines = |line: &dyn Fn(Reg) -> String| sums.iter().map(|f| line(f.r)).collect::<String>();
+        let steps: String = folds.iter().map(|f| accumulate(f, if f.is_float_sum() { "p" } else { "f" })).collect();
         let mut turns = String::new();
         for u in 0..UNROLL {
             let _ = write!(
@@ -201,64 +220,12 @@ impl Rows<'_> {
         }
         let lost = lines(&|r| format!("    var k{r} = 0.0;\n"));
         let start = lines(&|r| format!("        var p{r} = 0.0;\n"));
-        let put_away = lines(&|r| {
-            format!(
-                "        let y{r} = p{r} - k{r};\n        let t{r} = f{r} + y{r};\n        \
-                 k{r} = lost_f32(t{r}, f{r}, y{r}, {one});\n        f{r} = t{r};\n"
-            )
-        });
+        let put_away = put_away(&sums, one, "        ");
         format!(
             "{lost}    for (var c = lane; c < {length}; c += {chunk}u) {{\n{start}        \
              let end = min({length}, c + {chunk}u);\n        \
              for (var t = c; t < end; t += {turn}u) {{\n{turns}        }}\n{put_away}    }}\n"
         )
-    }
-
-    fn is_float_sum(&self, r: Reg) -> bool {
-        let i = &self.body.l.instrs[r];
-        ops::computed(i.dtype) == DType::F32 && matches!(i.kind, InstrKind::Reduce { op: ReduceOp::Sum, .. })
-    }
-
-    /// A fold's operation, its source and the dtype of what it folds.
-    fn parts(&self, r: Reg) -> (ReduceOp, Reg, DType) {
-        match self.body.l.instrs[r].kind {
-            InstrKind::Reduce { op, src } | InstrKind::ArgReduce { op, src } => {
-                (op, src, self.body.l.instrs[src].dtype)
-            }
-            _ => (ReduceOp::Sum, r, self.body.l.instrs[r].dtype),
-        }
-    }
-
-    fn is_arg(&self, r: Reg) -> bool {
-        matches!(self.body.l.instrs[r].kind, InstrKind::ArgReduce { .. })
-    }
-
-    fn accumulator(&self, r: Reg) -> String {
-        let (op, _, dtype) = self.parts(r);
-        let at = if self.is_arg(r) { format!("    var x{r} = 2147483647i;\n") } else { String::new() };
-        format!("    var f{r} = {};\n{at}", ops::neutral(op, dtype))
-    }
-
-    /// The source's value, as it is folded.
-    fn source(&self, r: Reg) -> String {
-        let (_, src, dtype) = self.parts(r);
-        if dtype == DType::Bool { format!("select(0u, 1u, r{src})") } else { format!("r{src}") }
-    }
-
-    fn accumulate(&self, r: Reg) -> String {
-        if !self.is_arg(r) {
-            return self.add_to("f", r);
-        }
-        let (op, _, dtype) = self.parts(r);
-        let (v, pad) = (self.source(r), "            ");
-        let beats = format!("{}({v}, i32(j), f{r}, x{r})", beats(op, dtype));
-        format!("{pad}if ({beats}) {{\n{pad}    f{r} = {v};\n{pad}    x{r} = i32(j);\n{pad}}}\n")
-    }
-
-    fn add_to(&self, accumulator: &str, r: Reg) -> String {
-        let (op, _, dtype) = self.parts(r);
-        let name = format!("{accumulator}{r}");
-        format!("            {name} = {};\n", ops::combine(op, dtype, &name, &self.source(r)))
     }
 
     /// The inner instructions that `targets` need, in order.
@@ -279,29 +246,33 @@ impl Rows<'_> {
     }
 
     /// Folds the team's accumulators together; afterwards each member has them in `f` (and `x`).
-    fn tree(&mut self, folds: &[Reg]) -> Result<String> {
+    fn tree(&mut self, folds: &[Fold]) -> Result<String> {
         let (mut put, mut join, mut get) = (String::new(), String::new(), String::new());
         let base = if self.team.across { "member" } else { "0u" };
-        for (k, &r) in folds.iter().enumerate() {
-            let (op, _, dtype) = self.parts(r);
-            let stored = ops::folded_type(dtype)?;
+        for (k, fold) in folds.iter().enumerate() {
+            let (r, stored) = (fold.r, fold.of_type()?);
             let t = format!("team{k}_{stored}");
             self.scratch.insert(t.clone(), stored);
             let _ = writeln!(put, "    {t}[id] = f{r};");
             let _ = writeln!(get, "    f{r} = {t}[{base}];");
-            if self.is_arg(r) {
+            if fold.arg {
                 let x = format!("team{k}_at");
                 self.scratch.insert(x.clone(), "i32");
                 let _ = writeln!(put, "    {x}[id] = x{r};");
                 let _ = writeln!(get, "    x{r} = {x}[{base}];");
+                let beats = fold.beats(
+                    &format!("{t}[other]"),
+                    &format!("{x}[other]"),
+                    &format!("{t}[id]"),
+                    &format!("{x}[id]"),
+                );
                 let _ = write!(
                     join,
-                    "            if ({}({t}[other], {x}[other], {t}[id], {x}[id])) {{\n                \
-                     {t}[id] = {t}[other];\n                {x}[id] = {x}[other];\n            }}\n",
-                    beats(op, dtype)
+                    "            if ({beats}) {{\n                {t}[id] = {t}[other];\n                \
+                     {x}[id] = {x}[other];\n            }}\n"
                 );
             } else {
-                let sum = ops::combine(op, dtype, &format!("{t}[id]"), &format!("{t}[other]"));
+                let sum = fold.combine(&format!("{t}[id]"), &format!("{t}[other]"));
                 let _ = writeln!(join, "            {t}[id] = {sum};");
             }
         }
@@ -314,14 +285,6 @@ impl Rows<'_> {
             "{put}    workgroupBarrier();\n    for (var s = {half}u; s > 0u; s = s >> 1u) {{\n        if (lane < s) {{\n            \
              let other = id + {step};\n{join}        }}\n        workgroupBarrier();\n    }}\n{get}    workgroupBarrier();\n"
         ))
-    }
-
-    fn result(&self, r: Reg) -> String {
-        let (op, _, dtype) = self.parts(r);
-        match self.is_arg(r) {
-            true => format!("    let r{r} = x{r};\n"),
-            false => format!("    let r{r} = {};\n", ops::folded(op, dtype, &format!("f{r}"))),
-        }
     }
 
     /// First every element's, then the row's own, by one member, and not before all have read what it may overwrite.
@@ -385,12 +348,7 @@ impl Rows<'_> {
     }
 }
 
-/// The function that orders pairs for `argmax` or `argmin`.
-fn beats(op: ReduceOp, dtype: DType) -> String {
-    let t = match ops::computed(dtype) {
-        DType::F32 => "f32",
-        DType::I32 => "i32",
-        _ => "u32",
-    };
-    format!("beats_{}_{t}", if op == ReduceOp::Min { "min" } else { "max" })
+/// The lines that take an element's value into a fold.
+fn accumulate(fold: &Fold, name: &str) -> String {
+    fold.take(name, &fold.folded(&format!("r{}", fold.src)), "i32(j)", "            ")
 }

@@ -59,6 +59,21 @@ fn called(functions: &[Function], text: &str) -> Vec<usize> {
     (0..found.len()).filter(|&i| found[i]).collect()
 }
 
+/// A generated module with the device's own conversions between `f16` and `f32`: for those devices only that are known to
+/// round to nearest, ties to even, and to keep what is subnormal.
+pub fn with_native_halves(module: &str) -> String {
+    let mut module = module.to_owned();
+    for function in split(include_str!("../../shaders/half_native.wgsl")) {
+        let start = module.find(&format!("\nfn {}(", function.name)).map(|at| at + 1);
+        if let Some(start) = start
+            && let Some(length) = module[start..].find("\n}\n")
+        {
+            module.replace_range(start..start + length + 3, &function.text);
+        }
+    }
+    module
+}
+
 /// The text of every library function that `text` needs, each once, always in the same order.
 pub fn functions_for(text: &str) -> String {
     let mut needed = vec![false; LIBRARY.len()];
@@ -74,6 +89,19 @@ pub fn functions_for(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn native_conversions_stand_in_for_those_on_bits() {
+        let plain = functions_for("let x = round_f16(f32_from_f16(y)); let z = bf16_pair(x, x);");
+        let module = format!("// kernel\n{plain}@compute @workgroup_size(1)\nfn main() {{\n}}\n");
+        let native = with_native_halves(&module);
+        assert!(native.contains("return unpack2x16float(bits).x;") && native.contains("pack2x16float(vec2(x, 0.0))"));
+        assert!(native.contains("fn bf16_pair(") && native.ends_with("fn main() {\n}\n"));
+        for name in ["fn round_f16(", "fn f32_from_f16(", "fn f16_from_f32("] {
+            assert_eq!(native.matches(name).count(), 1, "{name}");
+        }
+        assert!(!native.contains("0x477ff000u"), "{native}");
+    }
 
     #[test]
     fn a_call_brings_what_it_calls_and_nothing_else() {

@@ -4,6 +4,9 @@
 //! 1, the operations. What only changes numbers (sizes, other strides, offsets, scalars) travels in a uniform block of
 //! words, so that one text, and one compiled pipeline, serves many sizes. The structured parts are files in `shaders/`.
 
+mod accumulate;
+mod across;
+mod along;
 mod attention;
 mod contract;
 mod domain;
@@ -16,7 +19,10 @@ mod rows;
 mod scan;
 mod scatter;
 mod sort;
+mod vector;
 mod write;
+
+pub use library::with_native_halves;
 
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -140,7 +146,8 @@ pub fn validate(name: &str, wgsl: &str) -> Result<(naga::Module, naga::valid::Mo
     use naga::valid::{Capabilities, ValidationFlags, Validator};
     let error = |message: String| Error::Shader { name: name.into(), message };
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|e| error(e.emit_to_string(wgsl)))?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    // The conversions between f16 and f32 in a word, which naga counts as more than the core.
+    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
         .validate(&module)
         .map_err(|e| error(e.emit_to_string(wgsl)))?;
     Ok((module, info))
@@ -153,8 +160,9 @@ fn unsupported(what: impl Into<String>) -> Error {
 /// Workgroups in a plane, because one axis takes 65,535 of them at most; the kernel counts `y · x-size + x`.
 fn spread(groups: usize) -> Result<[u32; 3]> {
     const MOST: usize = 65_535;
-    let x = groups.min(MOST);
-    let y = if x == 0 { 0 } else { groups.div_ceil(x) };
+    let y = groups.div_ceil(MOST);
+    // Rows of the plane are as short as can be, so that next to no workgroup finds nothing to do.
+    let x = if y == 0 { 0 } else { groups.div_ceil(y) };
     if y > MOST {
         return Err(unsupported(format!("a dispatch of {groups} workgroups")));
     }

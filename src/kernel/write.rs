@@ -23,6 +23,8 @@ struct SlotUse {
     writes: bool,
     /// Its words are written by more than one invocation.
     shared: bool,
+    /// It is declared as vectors of four words.
+    vectors: bool,
 }
 
 impl Writer {
@@ -41,7 +43,7 @@ impl Writer {
                     known.stored = "u32";
                 }
             }
-            None => self.slots.push(SlotUse { slot, stored, writes, shared }),
+            None => self.slots.push(SlotUse { slot, stored, writes, shared, vectors: false }),
         }
         Ok(())
     }
@@ -60,6 +62,11 @@ impl Writer {
             self.touch_shared(s.slot, l.instrs[s.value].dtype, true, shared(s))?;
         }
         Ok(())
+    }
+
+    /// Says that a slot shall be declared as vectors of four words. No shared one can be.
+    pub fn hold_vectors(&mut self, slot: usize) {
+        self.slots.iter_mut().filter(|s| s.slot == slot).for_each(|s| s.vectors = true);
     }
 
     /// Says that the module calls `report`.
@@ -91,8 +98,11 @@ impl Writer {
 
     /// An expression for word `index` of a slot, as it is declared.
     fn word(&self, i: usize, index: &str) -> String {
-        let shared = self.slots.get(i).is_some_and(|s| s.shared);
-        if shared { format!("atomicLoad(&b{i}[{index}])") } else { format!("b{i}[{index}]") }
+        match self.slots.get(i) {
+            Some(s) if s.shared => format!("atomicLoad(&b{i}[{index}])"),
+            Some(s) if s.vectors => format!("b{i}[({index}) >> 2u][({index}) & 3i]"),
+            _ => format!("b{i}[{index}]"),
+        }
     }
 
     /// The name that a slot's buffer has in the module.
@@ -115,20 +125,42 @@ impl Writer {
         Ok(if dtype == DType::Bool { format!("({value} != 0u)") } else { value })
     }
 
+    /// The same of element `k` of vectors that were loaded, `word` giving their words.
+    pub fn component(&self, slot: usize, dtype: DType, word: impl Fn(usize) -> String, k: usize) -> Result<String> {
+        let (_, stored) = self.slot(slot);
+        let wanted = ops::stored_type(dtype)?;
+        if dtype.is_half() {
+            let half = if k.is_multiple_of(2) { "& 0xffffu" } else { ">> 16u" };
+            return Ok(format!("f32_from_{dtype}({} {half})", word(k / 2)));
+        }
+        let mut value = word(k);
+        if stored != wanted {
+            value = format!("bitcast<{wanted}>({value})");
+        }
+        Ok(if dtype == DType::Bool { format!("({value} != 0u)") } else { value })
+    }
+
+    /// The type of the words that a slot is declared with.
+    pub fn word_type(&self, slot: usize) -> &'static str {
+        self.slot(slot).1
+    }
+
+    /// A value that is not a half, as the word that a slot is declared with.
+    pub fn stored(&self, slot: usize, dtype: DType, value: &str) -> Result<String> {
+        let (_, stored) = self.slot(slot);
+        let value = if dtype == DType::Bool { format!("select(0u, 1u, {value})") } else { value.to_owned() };
+        Ok(if stored == ops::stored_type(dtype)? { value } else { format!("bitcast<{stored}>({value})") })
+    }
+
     /// A statement that sets it. A half is set on its own, which leaves the word's other half to others.
     pub fn store(&self, slot: usize, dtype: DType, index: &str, value: &str) -> Result<String> {
-        let (i, stored) = self.slot(slot);
-        let wanted = ops::stored_type(dtype)?;
+        let (i, _) = self.slot(slot);
         if dtype.is_half() {
             let word = format!("&b{i}[at >> 1u]");
             let change = format!("half_change(atomicLoad({word}), at, {dtype}_from_f32({value}))");
             return Ok(format!("{{ let at = {index}; atomicXor({word}, {change}); }}"));
         }
-        let mut value = if dtype == DType::Bool { format!("select(0u, 1u, {value})") } else { value.to_owned() };
-        if stored != wanted {
-            value = format!("bitcast<{stored}>({value})");
-        }
-        Ok(format!("b{i}[{index}] = {value};"))
+        Ok(format!("{} = {};", self.word(i, index), self.stored(slot, dtype, value)?))
     }
 
     /// The module: bindings, `globals`, the library functions that are called, `body`.
@@ -137,7 +169,11 @@ impl Writer {
         let mut wgsl = String::new();
         for (i, s) in self.slots.iter().enumerate() {
             let access = if s.writes { "read_write" } else { "read" };
-            let element = if atomic(i) { format!("atomic<{}>", s.stored) } else { s.stored.into() };
+            let element = match atomic(i) {
+                true => format!("atomic<{}>", s.stored),
+                false if s.vectors => format!("vec4<{}>", s.stored),
+                false => s.stored.into(),
+            };
             let _ = writeln!(wgsl, "@group(0) @binding({i}) var<storage, {access}> b{i}: array<{element}>;");
         }
         let mut next = self.slots.len();
@@ -230,6 +266,11 @@ impl<'a> Body<'a> {
             places.insert(at, place);
         }
         (Body { w, l, places }, text)
+    }
+
+    /// An expression for the value of a linear function.
+    pub fn place(&self, at: &Affine) -> &str {
+        self.places.get(at).map_or("0i", |place| place)
     }
 
     /// The lines that give register `r` its value. Folds are not for here.

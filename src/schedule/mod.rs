@@ -88,9 +88,6 @@ fn run(device: &Device, plans: &mut PlanCache, graph: &Graph, history: History) 
             node.detach();
         }
     }
-    // The last taken goes back first, so that the next run gets the same memory for the same slots, and what a backend
-    // recorded with its addresses holds.
-    slots.into_iter().rev().for_each(drop);
     Ok(())
 }
 

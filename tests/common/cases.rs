@@ -178,6 +178,11 @@ pub fn cases() -> Vec<Case> {
     case!(c, "fold of a fold", [[5, 7] => Any], |v| v[0].square().sum(1).exp().sum(0));
     case!(c, "folds along both axes", [[5, 7] => Any], |v| v[0].sum_keepdim(1) * v[0].sum_keepdim(0));
     case!(c, "few long rows", [[2, 3000] => Any], |v| &v[0] / v[0].square().sum_keepdim(1));
+    // ---- whole vectors at a time
+    case!(c, "map of vectors", [[3, 8] => Any, [8] => Any], |v| (&v[0] * 2.0 + &v[1]).gelu());
+    case!(c, "softmax of vectors", [[3, 40] => Any], |v| v[0].softmax(-1));
+    case!(c, "layer_norm of vectors", [[3, 72] => Any, [72] => Any], |v| v[0].layer_norm(1, 1e-5) * &v[1]);
+    case!(c, "sum columns of vectors", [[19, 8] => Any], |v| v[0].square().sum(0) * 2.0);
     // ---- rows
     case!(c, "softmax", [[5, 7] => Any], |v| v[0].softmax(-1));
     case!(c, "softmax along columns", [[5, 7] => Any], |v| v[0].softmax(0));
