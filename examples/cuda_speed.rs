@@ -248,6 +248,10 @@ fn training(device: &Device, name: &str, model: impl Module, batch: usize) -> Re
         }
         Ok(())
     };
+    let start = Instant::now();
+    step()?;
+    device.synchronize()?;
+    println!("# the first step took {:.2} s", start.elapsed().as_secs_f64());
     time(device, name, 100, &mut step)?;
     kernels(device, &mut step)?;
     println!("# {} bytes reserved, loss {last}", device.stats().bytes_reserved);
@@ -269,6 +273,10 @@ fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
         let loss = autocast(products, || model.forward(&x).reshape([8 * 1024, -1]).cross_entropy(&targets));
         optimizer.step(loss.backward()?)
     };
+    let start = Instant::now();
+    step()?;
+    device.synchronize()?;
+    println!("# the first step took {:.2} s", start.elapsed().as_secs_f64());
     time(device, name, 5, &mut step)?;
     kernels(device, &mut step)?;
     println!("# {} bytes reserved", device.stats().bytes_reserved);

@@ -362,14 +362,14 @@ impl Executable for CudaExecutable {
         // Both times: a read on another thread must neither miss this run's report nor forget that one is due.
         core.flags.expect(self.reports);
         if let Some(i) = state.graphs.iter().position(|(known, _)| *known == addresses) {
-            let (known, mut graph) = state.graphs.remove(i);
+            let (known, graph) = state.graphs.remove(i);
             let launched = graph.launch();
             state.graphs.push((known, graph));
             launched?;
         } else if let Some(i) = state.met.iter().position(|known| *known == addresses) {
             // What comes twice will come again.
             state.met.remove(i);
-            let mut graph = Graph::record(&core.context, |stream| self.ask(stream, &addresses, &sizes, |_| Ok(())))?;
+            let graph = Graph::record(&core.context, |stream| self.ask(stream, &addresses, &sizes, |_| Ok(())))?;
             graph.launch()?;
             if state.graphs.len() == GRAPHS {
                 state.graphs.remove(0);
@@ -398,7 +398,7 @@ impl Executable for CudaExecutable {
         core.flags.expect(self.reports);
         // Recorded and run as a whole: the host, which is slower than a small kernel, must not be what is measured.
         let mut marks = vec![("", Event::timed(&core.context)?)];
-        let mut graph = Graph::record(&core.context, |stream| {
+        let graph = Graph::record(&core.context, |stream| {
             marks[0].1.record_in(stream)?;
             self.ask(stream, &addresses, &sizes, |launch| {
                 let name = match launch {

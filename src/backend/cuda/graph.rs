@@ -77,15 +77,9 @@ impl Drop for Event {
     }
 }
 
-/// A copy that is launched again while it runs holds the host up until it has ended: so many take turns.
-const COPIES: usize = 4;
-
 /// Recorded work with all its addresses.
 pub(super) struct Graph {
-    recorded: sys::CUgraph,
-    copies: Vec<sys::CUgraphExec>,
-    /// Which copy is next.
-    turn: usize,
+    raw: sys::CUgraphExec,
     context: Arc<Context>,
 }
 
@@ -108,35 +102,28 @@ impl Graph {
         drop(recorder);
         asked?;
         context.check("cuStreamEndCapture", ended)?;
-        Ok(Graph { recorded: graph, copies: Vec::new(), turn: 0, context: context.clone() })
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: the graph is whole; it is destroyed once, the executable copy stays.
+        let made = unsafe {
+            let made = sys::cuGraphInstantiateWithFlags(&mut raw, graph, 0);
+            sys::cuGraphDestroy(graph);
+            made
+        };
+        context.check("cuGraphInstantiate", made)?;
+        Ok(Graph { raw, context: context.clone() })
     }
 
     /// Runs it, after all that was asked before.
-    pub fn launch(&mut self) -> Result<()> {
-        self.turn = (self.turn + 1) % COPIES;
-        if self.turn >= self.copies.len() {
-            let mut copy = std::ptr::null_mut();
-            // SAFETY: the graph is whole; the driver writes one handle.
-            let made = unsafe { sys::cuGraphInstantiateWithFlags(&mut copy, self.recorded, 0) };
-            self.context.check("cuGraphInstantiate", made)?;
-            self.turn = self.copies.len();
-            self.copies.push(copy);
-        }
+    pub fn launch(&self) -> Result<()> {
         // SAFETY: both handles are alive.
-        let code = unsafe { sys::cuGraphLaunch(self.copies[self.turn], self.context.stream) };
-        self.context.check("cuGraphLaunch", code)
+        self.context.check("cuGraphLaunch", unsafe { sys::cuGraphLaunch(self.raw, self.context.stream) })
     }
 }
 
 impl Drop for Graph {
     fn drop(&mut self) {
         self.context.current();
-        // SAFETY: each is destroyed once; a run that is under way ends first.
-        unsafe {
-            for copy in &self.copies {
-                sys::cuGraphExecDestroy(*copy);
-            }
-            sys::cuGraphDestroy(self.recorded);
-        }
+        // SAFETY: destroyed once; a run that is under way ends first.
+        unsafe { sys::cuGraphExecDestroy(self.raw) };
     }
 }
