@@ -1,6 +1,6 @@
 //! What a GPU does, as `name milliseconds` lines that `examples/peers/speed.py` prints for PyTorch too.
 //!
-//! `cargo run --release --example cuda_speed [DEVICE [rows|attention]]`
+//! `cargo run --release --example cuda_speed [DEVICE [rows | attention [DTYPE]]]`
 
 use std::time::Instant;
 use sunstone::models::Digits;
@@ -85,7 +85,9 @@ fn products(device: &Device, n: usize) -> Result<()> {
 /// runs: those kernels want operands that start on 16 bytes.
 fn attention(device: &Device) -> Result<()> {
     const PLACES: usize = 4096;
-    for dtype in [DType::F16, DType::BF16, DType::F32] {
+    let only = std::env::args().nth(3);
+    let wanted = |dtype: &DType| only.as_ref().is_none_or(|only| *only == dtype.to_string());
+    for dtype in [DType::F16, DType::BF16, DType::F32].into_iter().filter(wanted) {
         for (head, causal, portable) in [64, 128]
             .into_iter()
             .flat_map(|head| [false, true].map(|causal| (head, causal)))
