@@ -120,8 +120,15 @@ INLINE void keep_queries(u32 q[STEPS][4], u32 q_tile) {
     }
 }
 
-INLINE void ask_scores(float *s, u32 q_tile, const u32 q[STEPS][4], u32 k_tile) {
+// The same for what a product reads.
+template <int count> INLINE void hold(u32 *a) {
+#pragma unroll
+    for (int i = 0; i < count; i++) asm volatile("" : "+r"(a[i])::"memory");
+}
+
+INLINE void ask_scores(float *s, u32 q_tile, u32 q[STEPS][4], u32 k_tile) {
     hold<COLUMNS / 2>(s);
+    if (KEEP) hold<STEPS * 4>(q[0]);
     products_begin();
 #pragma unroll
     for (int step = 0; step < STEPS; step++) {
@@ -200,6 +207,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_hopper(const For
     };
     auto ask_results = [&](u32 v_part) {
         hold<HEAD / 2>(out[0][0]);
+        hold<COLUMNS / 4>(weights[0]);
         products_begin();
 #pragma unroll
         for (int step = 0; step < COLUMNS / 16; step++)

@@ -54,19 +54,20 @@ enum Kind {
 /// The fastest of those measured on an H100.
 fn tile(kind: Kind, wide: bool, head: usize) -> Tile {
     let (warps, tiles, columns, keep) = match (kind, wide, head) {
-        (Kind::Hopper, _, 64) => (8, 1, 128, false),
-        (Kind::Hopper, _, _) => (8, 1, 64, false),
+        (Kind::Hopper, _, 64) => (8, 1, 64, true),
+        (Kind::Hopper, _, _) => (8, 1, 128, true),
         (Kind::Forward, false, 64) => (4, 2, 64, true),
         (Kind::Forward, false, _) => (8, 1, 64, true),
-        (Kind::Forward, true, 64) => (4, 1, 64, true),
-        (Kind::Forward, true, _) => (4, 1, 32, false),
+        (Kind::Forward, true, 64) => (4, 2, 64, false),
+        (Kind::Forward, true, _) => (8, 1, 64, false),
         (Kind::Queries, false, 64) => (4, 1, 64, true),
         (Kind::Queries, false, _) => (4, 1, 64, false),
-        (Kind::Queries, true, _) => (4, 1, 32, false),
+        (Kind::Queries, true, 64) => (4, 1, 64, false),
+        (Kind::Queries, true, _) => (8, 1, 32, false),
         (Kind::Keys, false, 64) => (4, 1, 64, true),
         (Kind::Keys, false, _) => (4, 1, 32, false),
         (Kind::Keys, true, 64) => (4, 1, 32, false),
-        (Kind::Keys, true, _) => (4, 1, 16, false),
+        (Kind::Keys, true, _) => (8, 1, 16, false),
     };
     Tile { warps, tiles, columns, keep }
 }
