@@ -19,6 +19,7 @@ mod rows;
 mod scan;
 mod scatter;
 mod sort;
+mod turn;
 mod vector;
 mod write;
 

@@ -41,7 +41,7 @@ impl Core {
 
     fn build_unchecked(&self, source: &KernelSource) -> Pipeline {
         let label = Some(source.name);
-        let native = (source.trusted && self.native_halves()).then(|| kernel::with_native_halves(&source.wgsl));
+        let native = (source.trusted && self.native_halves()).then(|| kernel::with_native_halves(&source.wgsl, false));
         let wgsl = native.as_ref().unwrap_or(&source.wgsl);
         let text = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl[..].into()) };
         let module = if source.trusted {
