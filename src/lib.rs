@@ -20,6 +20,8 @@ pub mod registry;
 mod schedule;
 pub mod shape;
 pub mod tensor;
+#[cfg(all(feature = "web", target_arch = "wasm32"))]
+pub mod web;
 
 pub use error::{Error, Result};
 

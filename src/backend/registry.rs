@@ -2,11 +2,15 @@
 
 use super::cpu::CpuBackend;
 #[cfg(feature = "wgpu")]
-use super::wgpu::{WgpuBackend, adapters};
+use super::wgpu::WgpuBackend;
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+use super::wgpu::adapters;
 use crate::device::{Caps, Device};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock};
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard};
 
 /// What [`Device::list`] says of a device.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -31,7 +35,7 @@ pub enum DeviceState {
 impl Device {
     /// The CPU: always there, and the judge of all others.
     pub fn cpu() -> Device {
-        static CPU: OnceLock<Device> = OnceLock::new();
+        static CPU: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
         CPU.get_or_init(|| Device::new("cpu", CpuBackend::new())).clone()
     }
 
@@ -47,7 +51,6 @@ impl Device {
     /// # Ok::<(), sunstone::Error>(())
     /// ```
     pub fn open(name: &str) -> Result<Device> {
-        static OPEN: Mutex<BTreeMap<String, Device>> = Mutex::new(BTreeMap::new());
         let unknown = || Error::UnknownDevice { name: name.into(), known: names().join(", ") };
         match name {
             "cpu" => return Ok(Device::cpu()),
@@ -56,15 +59,46 @@ impl Device {
         }
         let full = if name == "wgpu" { "wgpu:0" } else { name };
         let index = full.strip_prefix("wgpu:").and_then(|i| i.parse::<usize>().ok()).ok_or_else(unknown)?;
-        let mut open = OPEN.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(device) = open.get(full) {
-            return Ok(device.clone());
-        }
         if index >= gpus().len() {
             return Err(unknown());
         }
+        let mut open = opened();
+        if let Some(device) = open.get(full) {
+            return Ok(device.clone());
+        }
         let device = open_gpu(index)?;
         open.insert(full.into(), device.clone());
+        Ok(device)
+    }
+
+    /// [`Device::open`] for where one may not block: in a browser a GPU opens this way only, and is then known to
+    /// [`Device::open`] too. One that was lost is opened anew.
+    ///
+    /// # Errors
+    /// Those of [`Device::open`].
+    #[cfg(not(all(target_arch = "wasm32", feature = "wgpu")))]
+    pub async fn open_async(name: &str) -> Result<Device> {
+        Device::open(name)
+    }
+
+    /// [`Device::open`] for where one may not block: in a browser a GPU opens this way only, and is then known to
+    /// [`Device::open`] too. One that was lost is opened anew.
+    ///
+    /// # Errors
+    /// Those of [`Device::open`].
+    #[cfg(all(target_arch = "wasm32", feature = "wgpu"))]
+    pub async fn open_async(name: &str) -> Result<Device> {
+        if !matches!(name, "wgpu" | "wgpu:0") {
+            return Device::open(name);
+        }
+        let known = opened().get("wgpu:0").cloned();
+        if let Some(device) = known
+            && !matches!(device.synchronize_async().await, Err(Error::DeviceLost { .. }))
+        {
+            return Ok(device);
+        }
+        let device = Device::new("wgpu:0", WgpuBackend::open_async(false).await?);
+        opened().insert("wgpu:0".into(), device.clone());
         Ok(device)
     }
 
@@ -106,13 +140,25 @@ impl Device {
     }
 }
 
+/// The GPUs that are open.
+fn opened() -> MutexGuard<'static, BTreeMap<String, Device>> {
+    static OPEN: Mutex<BTreeMap<String, Device>> = Mutex::new(BTreeMap::new());
+    OPEN.lock().unwrap_or_else(|e| e.into_inner())
+}
+
 fn names() -> Vec<String> {
     let gpus = (0..gpus().len()).map(|i| format!("wgpu:{i}"));
     std::iter::once("cpu".to_owned()).chain(gpus).collect()
 }
 
 /// For each adapter, whether it is software.
-#[cfg(feature = "wgpu")]
+#[cfg(all(feature = "wgpu", target_arch = "wasm32"))]
+fn gpus() -> Vec<bool> {
+    opened().values().map(|device| device.caps().software).collect()
+}
+
+/// For each adapter, whether it is software.
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 fn gpus() -> Vec<bool> {
     static FOUND: OnceLock<Vec<bool>> = OnceLock::new();
     FOUND.get_or_init(|| adapters().iter().map(|a| a.software).collect()).clone()
@@ -123,12 +169,12 @@ fn gpus() -> Vec<bool> {
     Vec::new()
 }
 
-#[cfg(feature = "wgpu")]
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 fn open_gpu(index: usize) -> Result<Device> {
     Ok(Device::new(format!("wgpu:{index}"), WgpuBackend::open(index)?))
 }
 
-#[cfg(not(feature = "wgpu"))]
+#[cfg(not(all(feature = "wgpu", not(target_arch = "wasm32"))))]
 fn open_gpu(_: usize) -> Result<Device> {
-    Err(Error::Invalid("this build has no wgpu".into()))
+    Err(Error::Invalid("no GPU opens without waiting in this build".into()))
 }

@@ -4,6 +4,7 @@ mod devices;
 mod digits;
 mod ops;
 mod output;
+mod web;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Serve the page that trains in a browser, on this machine alone.
+    Web(web::Args),
     /// Train a network.
     Train {
         #[command(subcommand)]
@@ -51,6 +54,7 @@ pub fn run() -> ExitCode {
     let result = match command {
         Command::Devices { json } => devices::run(json),
         Command::Ops { json } => ops::run(json),
+        Command::Web(args) => web::run(&args),
         Command::Train { what: Train::Digits(args) } => digits::run(&args),
     };
     match result {

@@ -127,6 +127,7 @@ fn custom(c: &Custom) -> Result<KernelSource> {
 }
 
 /// Parses and validates a module as WebGPU's core language. Fails with [`Error::Shader`], `name` being the culprit.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn validate(name: &str, wgsl: &str) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
     let error = |message: String| Error::Shader { name: name.into(), message };

@@ -183,6 +183,9 @@ impl Executable for WgpuExecutable {
                 if x == 0 || y == 0 || z == 0 {
                     continue;
                 }
+                if let Some(error) = launch.pipeline.health.get() {
+                    return Err(error.clone());
+                }
                 pass.set_pipeline(&launch.pipeline.pipeline);
                 pass.set_bind_group(0, self.group(launch, kept, slots)?, &[]);
                 pass.dispatch_workgroups(x, y, z);

@@ -1,7 +1,12 @@
 //! What differs between a native program and a browser: finding adapters, and waiting.
 
+use super::{Core, Health};
+use crate::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
+
+/// Whether a wait for the device may block the thread.
+pub(super) const BLOCKS: bool = true;
 
 /// Every adapter of the APIs that compute well; empty when no driver can be loaded.
 pub(super) fn all_adapters() -> Vec<wgpu::Adapter> {
@@ -35,17 +40,20 @@ pub(super) fn wait(device: &wgpu::Device, submission: Option<wgpu::SubmissionInd
     matches!(catch_unwind(AssertUnwindSafe(|| device.poll(wait))), Ok(Ok(_)))
 }
 
-/// Runs `work` and gives what it returned, or the first error of the given kinds that wgpu saw meanwhile.
+/// Runs `work` and gives what it returned, or the first error of the given kinds that wgpu saw meanwhile, in `explain`'s
+/// words. So nothing is ever handed out whose `health` would have to be watched.
 pub(super) fn caught<T>(
-    device: &wgpu::Device,
+    core: &Core,
     kinds: &[wgpu::ErrorFilter],
+    _health: &Health,
+    explain: impl Fn(wgpu::Error) -> Error,
     work: impl FnOnce() -> T,
-) -> Result<T, wgpu::Error> {
-    let mut scopes: Vec<_> = kinds.iter().map(|&kind| device.push_error_scope(kind)).collect();
+) -> Result<T> {
+    let mut scopes: Vec<_> = kinds.iter().map(|&kind| core.device.push_error_scope(kind)).collect();
     let value = work();
     let mut first = None;
     while let Some(scope) = scopes.pop() {
         first = pollster::block_on(scope.pop()).or(first);
     }
-    first.map_or(Ok(value), Err)
+    first.map_or(Ok(value), |error| Err(explain(error)))
 }
