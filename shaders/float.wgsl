@@ -95,3 +95,15 @@ fn u32_from_f32(x: f32) -> u32 {
 fn u8_from_f32(x: f32) -> u32 {
     return min(u32_from_f32(x), 255u);
 }
+
+// A number that is ordered as the float is: both zeros alike, NaN above all.
+fn key_f32(x: f32) -> u32 {
+    let bits = bitcast<u32>(x);
+    if (is_nan(x)) {
+        return 0xffffffffu;
+    }
+    if ((bits & 0x7fffffffu) == 0u) {
+        return 0x80000000u;
+    }
+    return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
+}

@@ -502,3 +502,12 @@ fn floor_div_f32(a: f32, b: f32) -> f32 {
     let q = a / b;
     return select(floor(q), round(q), fmod_f32(a, b) == 0.0);
 }
+
+// ln(e^a + e^b)
+fn log_add_f32(a: f32, b: f32) -> f32 {
+    let largest = max_f32(a, b);
+    if (is_inf(largest)) {
+        return largest;
+    }
+    return largest + log1p_f32(exp_f32(-abs(a - b)));
+}

@@ -6,7 +6,7 @@ use crate::plan::{Plan, PlanCache};
 use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A device that tensors live on and ops run on. Cheap to clone; clones are the same device.
@@ -20,6 +20,7 @@ struct Inner {
     backend: Arc<dyn Backend>,
     plans: Mutex<PlanCache>,
     counters: Counters,
+    deterministic: AtomicBool,
 }
 
 impl Device {
@@ -30,6 +31,7 @@ impl Device {
             backend,
             plans: Mutex::new(PlanCache::from_env()),
             counters: Counters::default(),
+            deterministic: AtomicBool::new(std::env::var("SUNSTONE_DETERMINISTIC").is_ok_and(|v| v == "1")),
         }))
     }
 
@@ -46,6 +48,24 @@ impl Device {
     /// What it grants.
     pub fn caps(&self) -> &Caps {
         self.0.backend.caps()
+    }
+
+    /// Whether every run of an op must give the same bits (see [`Device::set_deterministic`]).
+    pub fn is_deterministic(&self) -> bool {
+        self.0.deterministic.load(Ordering::Relaxed)
+    }
+
+    /// Makes the ops of [`crate::determinism::TABLE`] give the same bits in every run, at some cost in time, or lets them
+    /// be. Holds for what is computed from now on. `SUNSTONE_DETERMINISTIC=1` sets it for every device.
+    ///
+    /// ```
+    /// # use sunstone::prelude::*;
+    /// let device = Device::new("mine", sunstone::backend::cpu::CpuBackend::new());
+    /// device.set_deterministic(true);
+    /// assert!(device.is_deterministic());
+    /// ```
+    pub fn set_deterministic(&self, on: bool) {
+        self.0.deterministic.store(on, Ordering::Relaxed);
     }
 
     /// Waits until everything asked of it is done, and reports what went wrong on the way.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use half::{bf16, f16};
+
 /// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -16,6 +18,10 @@ pub enum DType {
     I32,
     /// Signed 64-bit integers (CPU only).
     I64,
+    /// Half precision: 5 bits of exponent, 11 of precision. Stored in 16 bits, computed in `f32` and rounded after each op.
+    F16,
+    /// The upper half of an `f32`: its range, 8 bits of precision. Stored and computed as `F16`.
+    BF16,
     /// Single precision, the default.
     F32,
     /// Double precision (CPU only), for gradient checks.
@@ -24,20 +30,27 @@ pub enum DType {
 
 impl DType {
     /// All of them, in promotion order within their kind.
-    pub const ALL: [DType; 7] = [DType::Bool, DType::U8, DType::U32, DType::I32, DType::I64, DType::F32, DType::F64];
+    pub const ALL: [DType; 9] =
+        [DType::Bool, DType::U8, DType::U32, DType::I32, DType::I64, DType::F16, DType::BF16, DType::F32, DType::F64];
 
     /// Bytes of one element on the host and in files.
     pub fn bytes(self) -> usize {
         match self {
             DType::Bool | DType::U8 => 1,
+            DType::F16 | DType::BF16 => 2,
             DType::U32 | DType::I32 | DType::F32 => 4,
             DType::I64 | DType::F64 => 8,
         }
     }
 
-    /// True for `f32` and `f64`.
+    /// True for `f16`, `bf16`, `f32` and `f64`.
     pub fn is_float(self) -> bool {
-        matches!(self, DType::F32 | DType::F64)
+        self.is_half() || matches!(self, DType::F32 | DType::F64)
+    }
+
+    /// True for the floats of 16 bits, `f16` and `bf16`.
+    pub fn is_half(self) -> bool {
+        matches!(self, DType::F16 | DType::BF16)
     }
 
     /// True for every integer type; `bool` is none.
@@ -47,17 +60,19 @@ impl DType {
 
     /// True for types with a sign.
     pub fn is_signed(self) -> bool {
-        matches!(self, DType::I32 | DType::I64 | DType::F32 | DType::F64)
+        matches!(self, DType::I32 | DType::I64) || self.is_float()
     }
 
     /// The type that holds both operands of a binary op.
     ///
     /// The rule: the wider kind wins (`bool` < integers < floats); within a kind the larger type wins;
-    /// `u32` with `i32` gives `i64`, as in PyTorch's rule for signed with unsigned of the same width.
+    /// `u32` with `i32` gives `i64`, as in PyTorch's rule for signed with unsigned of the same width; `f16` with `bf16`,
+    /// neither of which holds the other, gives `f32`.
     pub fn promote(self, other: DType) -> DType {
         match (self, other) {
             (a, b) if a == b => a,
             (DType::U32, DType::I32) | (DType::I32, DType::U32) => DType::I64,
+            (DType::F16, DType::BF16) | (DType::BF16, DType::F16) => DType::F32,
             (a, b) => a.max(b),
         }
     }
@@ -70,6 +85,8 @@ impl DType {
             DType::U32 => "u32",
             DType::I32 => "i32",
             DType::I64 => "i64",
+            DType::F16 => "f16",
+            DType::BF16 => "bf16",
             DType::F32 => "f32",
             DType::F64 => "f64",
         }
@@ -86,7 +103,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Host types that are elements of tensors: `bool u8 u32 i32 i64 f32 f64`.
+/// Host types that are elements of tensors: `bool u8 u32 i32 i64 f32 f64`, and [`f16`] and [`bf16`] of the `half` crate.
 pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + fmt::Debug + PartialEq + 'static {
     /// The tensor type whose elements these are.
     const DTYPE: DType;
@@ -101,7 +118,7 @@ pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + fmt::Debug + 
 }
 
 macro_rules! element {
-    ($($t:ty => $d:ident, $s:ident as $w:ty;)*) => {$(
+    ($($t:ty => $d:ident, $s:ident($to:expr);)*) => {$(
         impl sealed::Sealed for $t {}
         impl Element for $t {
             const DTYPE: DType = DType::$d;
@@ -116,22 +133,24 @@ macro_rules! element {
                 bytes.as_chunks().0.iter().map(|c| <$t>::from_le_bytes(*c)).collect()
             }
             fn to_f64(self) -> f64 {
-                self as f64
+                self.to_scalar().to_f64()
             }
             fn to_scalar(self) -> Scalar {
-                Scalar::$s(self as $w)
+                Scalar::$s($to(self))
             }
         }
     )*};
 }
 
 element! {
-    u8 => U8, Int as i64;
-    u32 => U32, Int as i64;
-    i32 => I32, Int as i64;
-    i64 => I64, Int as i64;
-    f32 => F32, Float as f64;
-    f64 => F64, Float as f64;
+    u8 => U8, Int(i64::from);
+    u32 => U32, Int(i64::from);
+    i32 => I32, Int(i64::from);
+    i64 => I64, Int(i64::from);
+    f16 => F16, Float(f64::from);
+    bf16 => BF16, Float(f64::from);
+    f32 => F32, Float(f64::from);
+    f64 => F64, Float(f64::from);
 }
 
 impl sealed::Sealed for bool {}
@@ -176,6 +195,17 @@ impl Scalar {
             Scalar::Float(v) => v as i64,
         }
     }
+
+    /// The value as `dtype`, one of the floats of at most 32 bits, holds it. Halves are rounded by way of `f32`, as
+    /// everything that becomes a half is.
+    pub(crate) fn to_f32(self, dtype: DType) -> f32 {
+        let v = self.to_f64() as f32;
+        match dtype {
+            DType::F16 => f16::from_f32(v).to_f32(),
+            DType::BF16 => bf16::from_f32(v).to_f32(),
+            _ => v,
+        }
+    }
 }
 
 macro_rules! scalar_from {
@@ -185,7 +215,7 @@ macro_rules! scalar_from {
         }
     })*};
 }
-scalar_from!(bool u8 u32 i32 i64 f32 f64);
+scalar_from!(bool u8 u32 i32 i64 f16 bf16 f32 f64);
 
 #[cfg(test)]
 mod tests {
@@ -203,11 +233,27 @@ mod tests {
     }
 
     #[test]
+    fn halves_promote_as_in_pytorch() {
+        for half in [DType::F16, DType::BF16] {
+            for int in [DType::Bool, DType::U8, DType::U32, DType::I32, DType::I64] {
+                assert_eq!(half.promote(int), half);
+            }
+            assert_eq!(half.promote(DType::F32), DType::F32);
+            assert_eq!(half.promote(DType::F64), DType::F64);
+        }
+        assert_eq!(DType::F16.promote(DType::BF16), DType::F32);
+    }
+
+    #[test]
     fn bytes_come_back() {
         let mut out = Vec::new();
         f64::extend_bytes(&[1.5, -0.0, f64::INFINITY], &mut out);
         assert_eq!(out.len(), 24);
         assert_eq!(f64::from_bytes(&out), [1.5, -0.0, f64::INFINITY]);
+        let mut out = Vec::new();
+        bf16::extend_bytes(&[bf16::ONE, bf16::NEG_INFINITY], &mut out);
+        assert_eq!(out, [0x80, 0x3f, 0x80, 0xff]);
+        assert_eq!(bf16::from_bytes(&out), [bf16::ONE, bf16::NEG_INFINITY]);
         assert_eq!(bool::from_bytes(&[0, 1, 7]), [false, true, true]);
     }
 }

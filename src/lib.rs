@@ -3,6 +3,7 @@
 pub mod autograd;
 pub mod backend;
 pub mod data;
+pub mod determinism;
 pub mod device;
 pub mod dtype;
 pub mod error;

@@ -35,6 +35,21 @@ pub fn normal(a: u32, b: u32) -> [f32; 2] {
     [radius * angle.cos(), radius * angle.sin()]
 }
 
+/// The numbers `0..n`, if there is room for them, in an order that `state` alone decides (Fisher and Yates; Durstenfeld,
+/// 1964). Sixty-four bits for each swap keep the bias under `n / 2^64`.
+pub(crate) fn shuffled(n: i32, state: GeneratorState) -> Option<Vec<i32>> {
+    let key = [state.seed as u32, (state.seed >> 32) as u32];
+    let mut order: Vec<i32> = Vec::new();
+    order.try_reserve_exact(n.max(0) as usize).ok()?;
+    order.extend(0..n);
+    for i in (1..order.len()).rev() {
+        let words = philox([i as u32, 0, state.stream, 0], key);
+        let bits = (words[0] as u64) << 32 | words[1] as u64;
+        order.swap(i, ((bits as u128 * (i as u128 + 1)) >> 64) as usize);
+    }
+    Some(order)
+}
+
 /// How raw words become elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Distribution {
@@ -105,6 +120,17 @@ mod tests {
             philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0]),
             [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]
         );
+    }
+
+    #[test]
+    fn all_orders_of_three_are_as_likely() {
+        let mut counts = std::collections::BTreeMap::new();
+        for stream in 0..6000 {
+            *counts.entry(shuffled(3, GeneratorState { seed: 5, stream }).unwrap()).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), 6);
+        // Six standard deviations of a binomial of 6000 trials at 1/6 are 173.
+        assert!(counts.values().all(|&c: &i32| (c - 1000).abs() < 173), "{counts:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod common;
 
 use sunstone::prelude::*;
+use sunstone::tensor::PoolOptions;
 
 #[test]
 fn a_bad_matmul_names_op_shapes_file_and_line() {
@@ -82,8 +83,8 @@ fn every_kind_of_misuse_is_an_error_and_none_panics() {
             Tensor::zeros([1, 3, 4, 4], DType::F32, d)
                 .conv2d(&Tensor::zeros([4, 1, 3, 3], DType::F32, d), ConvSpec { groups: 2, ..ConvSpec::default() }),
         ),
-        ("max_pool2d", x.max_pool2d([0, 1], [1, 1], [0, 0])),
-        ("max_pool2d", x.max_pool2d([2, 2], [2, 2], [2, 2])),
+        ("max_pool2d", x.max_pool2d(PoolOptions::new([0, 1]).stride([1, 1]).padding([0, 0]))),
+        ("max_pool2d", x.max_pool2d(PoolOptions::new([2, 2]).stride([2, 2]).padding([2, 2]))),
         ("softmax", x.softmax(3)),
         ("softmax", i.softmax(0)),
         ("cross_entropy", x.cross_entropy(x)),

@@ -46,17 +46,24 @@ impl Backend for Recording {
     }
 }
 
-/// The kernels of every case and of its gradient, by case.
-fn kernels() -> Option<BTreeMap<&'static str, Vec<String>>> {
+/// The kernels of every case and of its gradient on operands of `dtype`, by case.
+fn kernels(dtype: DType) -> Option<BTreeMap<&'static str, Vec<String>>> {
     let gpu = common::gpu()?;
     let mut all = BTreeMap::new();
     for case in cases::cases() {
         let texts = Arc::new(Mutex::new(Vec::new()));
         let backend = Recording { inner: gpu.backend().clone(), texts: texts.clone() };
         let device = Device::new("recorded", Arc::new(backend));
+        device.set_deterministic(case.name == "scatter_add of a part");
         let narrow = |d: &Vec<f64>| d.iter().map(|&v| v as f32).collect::<Vec<f32>>();
         let make = |((shape, _), d): (&(Vec<usize>, cases::Domain), &Vec<f64>)| {
-            Tensor::from_slice(&narrow(d), &shape[..], &device).requires_grad()
+            let x = Tensor::from_slice(&narrow(d), &shape[..], &device);
+            if dtype == DType::F32 {
+                return x.requires_grad();
+            }
+            let x = x.cast(dtype);
+            x.realize().unwrap();
+            x.requires_grad()
         };
         let inputs: Vec<Tensor> = case.inputs.iter().zip(&case.data()).map(make).collect();
         let y = (case.f)(&inputs);
@@ -81,7 +88,17 @@ fn parse(text: &str) -> (naga::Module, ModuleInfo) {
 
 #[test]
 fn every_kernel_is_valid_and_translates_to_spirv_msl_and_hlsl() {
-    let Some(kernels) = kernels() else { return };
+    every_kernel_translates(DType::F32);
+}
+
+#[test]
+fn every_kernel_of_halves_is_valid_and_translates() {
+    every_kernel_translates(DType::F16);
+    every_kernel_translates(DType::BF16);
+}
+
+fn every_kernel_translates(dtype: DType) {
+    let Some(kernels) = kernels(dtype) else { return };
     let mut distinct: Vec<&String> = kernels.values().flatten().collect();
     distinct.sort_unstable();
     distinct.dedup();
@@ -98,14 +115,17 @@ fn every_kernel_is_valid_and_translates_to_spirv_msl_and_hlsl() {
             .write(&module, &info, None)
             .unwrap_or_else(|e| panic!("HLSL: {e}\n{text}"));
     }
-    println!("{} distinct kernels translate to SPIR-V, MSL and HLSL; none was left out", distinct.len());
+    println!("{} distinct kernels of {dtype} translate to SPIR-V, MSL and HLSL; none was left out", distinct.len());
     assert!(distinct.len() > 100, "the table gave only {} kernels", distinct.len());
 }
 
 #[test]
 fn kernels_are_as_they_were() {
-    let Some(kernels) = kernels() else { return };
+    let (Some(kernels), Some(halves)) = (kernels(DType::F32), kernels(DType::F16)) else { return };
     // A few of each kind, so that a change to the generator shows as a readable difference.
+    for name in ["clamp", "pad", "sum rows", "softmax", "few long rows", "matmul with epilogue"] {
+        snapshot(&format!("f16_{}", name.replace(' ', "_")), &halves[name]);
+    }
     for name in [
         "gelu",
         "add broadcast",
@@ -119,10 +139,13 @@ fn kernels_are_as_they_were() {
         "matmul with epilogue",
         "conv2d with epilogue",
     ] {
-        let text =
-            kernels[name].iter().enumerate().map(|(i, k)| format!("// ---- kernel {i}\n{k}\n")).collect::<String>();
-        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
-            insta::assert_snapshot!(name.replace(' ', "_"), text);
-        });
+        snapshot(&name.replace(' ', "_"), &kernels[name]);
     }
+}
+
+fn snapshot(name: &str, kernels: &[String]) {
+    let text = kernels.iter().enumerate().map(|(i, k)| format!("// ---- kernel {i}\n{k}\n")).collect::<String>();
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, text);
+    });
 }

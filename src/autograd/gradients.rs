@@ -1,6 +1,6 @@
 //! What a backward walk gives: one gradient for each variable.
 
-use crate::dtype::Scalar;
+use crate::dtype::{DType, Scalar};
 use crate::graph::Value;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
@@ -71,9 +71,11 @@ impl Gradients {
         self.map(|g| g * factor)
     }
 
-    /// `√(Σ g²)` over all of them, a tensor of shape `[]`; `None` when there is none.
+    /// `√(Σ g²)` over all of them, a tensor of shape `[]`; `None` when there is none. That of halves is `f32`: squares
+    /// leave their range soon.
     pub fn norm(&self) -> Option<Tensor> {
-        super::no_grad(|| self.iter().map(|g| g.square().sum(..)).reduce(|a, b| a + b).map(|s| s.sqrt()))
+        let wide = |g: &Tensor| if g.dtype().is_half() { g.cast(DType::F32) } else { g.clone() };
+        super::no_grad(|| self.iter().map(|g| wide(g).square().sum(..)).reduce(|a, b| a + b).map(|s| s.sqrt()))
     }
 
     /// Scaled down, where need be, so that [`Gradients::norm`] is at most `max`; gives that norm as it was, too
@@ -81,6 +83,6 @@ impl Gradients {
     pub fn clip_norm(self, max: f64) -> (Gradients, Option<Tensor>) {
         let Some(norm) = self.norm() else { return (self, None) };
         let factor = super::no_grad(|| (max / (&norm + 1e-6)).minimum(1.0));
-        (self.map(|g| g * &factor), Some(norm))
+        (self.map(|g| (&g * &factor).cast(g.dtype())), Some(norm))
     }
 }

@@ -3,11 +3,13 @@
 mod check;
 pub mod function;
 mod gradients;
+mod order;
 mod rules;
 
 pub use check::{GradCheck, gradcheck};
 pub use function::{Function, apply};
 pub use gradients::Gradients;
+pub(crate) use rules::fold;
 
 use crate::error::{Caller, Error, Result};
 use crate::graph::{GradMode, Node, Value};

@@ -1,5 +1,6 @@
 //! The gradient of every op, given the gradient of its result. Formulas are in terms of the op's operands and result.
 
+use super::order;
 use crate::error::Caller;
 use crate::graph::{BinaryOp, ConvSpec, Node, Op, ReduceOp, UnaryOp, Value};
 use crate::shape::{Dims, Shape};
@@ -101,8 +102,17 @@ pub fn gradient(
             let zeros = src(0).zeros_like();
             vec![Some(zeros.scatter_add(*axis as isize, &src(1), g)), None]
         }
-        Op::ScatterAdd { axis } => {
+        // Only sums have float operands.
+        Op::Scatter { axis, .. } => {
             vec![Some(g.clone()), None, want(2, &|| g.gather(*axis as isize, &src(1)))]
+        }
+        Op::Scan { op, axis } => {
+            let found = || Tensor::from_value(Value { node: node.clone(), out: 1 });
+            order::scan(*op, *axis, g, &src, &out, &found, wanted)
+        }
+        Op::Sort { axis, .. } => {
+            let index = Tensor::from_value(Value { node: node.clone(), out: 1 });
+            vec![Some(order::unsort(g, &index, *axis))]
         }
     }
 }
@@ -217,7 +227,7 @@ fn crop(g: &Tensor, lo: &[usize], shape: &Shape) -> Tensor {
 }
 
 /// The gradient of sliding windows: every element gathers what its windows got. `g` is `[.., windows, .., size]`.
-fn fold(g: &Tensor, len: usize, axis: usize, size: usize, step: usize, dilation: usize) -> Tensor {
+pub(crate) fn fold(g: &Tensor, len: usize, axis: usize, size: usize, step: usize, dilation: usize) -> Tensor {
     let last = g.rank() - 1;
     let windows = g.shape()[axis];
     if dilation == 1 && step >= size {

@@ -1,22 +1,17 @@
 //! `sunstone train digits`
 
 use super::output::line;
+use super::session::{LOOK, Losses, bar, catch_interrupt, check_target, open};
 use clap::{Args as ClapArgs, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use sunstone::data::{DigitsSplit, idx, strokes};
 use sunstone::metrics::{Confusion, ascii};
 use sunstone::models::training::{Architecture, Options, Training};
 use sunstone::prelude::*;
-
-/// Steps between two looks at the losses: each look waits for the device.
-const LOOK: u64 = 10;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Model {
@@ -88,10 +83,8 @@ impl Args {
 
 /// Trains.
 pub fn run(args: &Args) -> Result<()> {
-    let device = match &args.device {
-        Some(name) => Device::open(name)?,
-        None => Device::best()?,
-    };
+    check_target(&args.file())?;
+    let device = open(args.device.as_deref())?;
     let data = load(args)?;
     let (train, test, source) = (data.train.len(), data.test.len(), data.source.clone());
     let mut training = match &args.resume {
@@ -141,25 +134,11 @@ fn drive(training: &mut Training, report: &mut Report, interrupted: &AtomicBool)
     Ok(true)
 }
 
-/// A flag that Ctrl-C raises; pressed again, it ends the program at once.
-fn catch_interrupt() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = flag.clone();
-    // Without a handler Ctrl-C ends the program without saving, which is no reason not to train.
-    let _ = ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    });
-    flag
-}
-
 /// What people or programs see of a training.
 struct Report {
     json: bool,
     bar: ProgressBar,
-    losses: Option<BufWriter<File>>,
-    losses_path: PathBuf,
+    losses: Losses,
     first_step: u64,
     /// Time spent in steps, without tests.
     training: Duration,
@@ -175,22 +154,10 @@ struct Report {
 
 impl Report {
     fn new(args: &Args, device: &Device, training: &Training) -> Result<Report> {
-        let losses_path = args.losses.clone().unwrap_or_default();
-        let open =
-            |path: &PathBuf| File::create(path).map_err(|e| Error::Io { path: path.clone(), source: Arc::new(e) });
-        let losses = args.losses.as_ref().map(open).transpose()?.map(BufWriter::new);
-        let total = training.total_steps();
-        let target = if args.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
-        let style = "{prefix} {bar:32} {pos}/{len} steps  {msg}  {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
-        }
         Ok(Report {
             json: args.json,
-            bar,
-            losses,
-            losses_path,
+            bar: bar(training.total_steps(), args.json),
+            losses: Losses::create(args.losses.as_deref())?,
             first_step: training.place().step,
             training: Duration::ZERO,
             since: Instant::now(),
@@ -242,16 +209,11 @@ impl Report {
                 return Err(error);
             }
         };
-        for (_, loss) in losses {
+        for &(_, loss) in &losses {
             self.mean.add(loss as f64, 1.0);
             self.recent = if self.recent.is_nan() { loss as f64 } else { 0.95 * self.recent + 0.05 * loss as f64 };
-            if let Some(file) = &mut self.losses {
-                let path = &self.losses_path;
-                writeln!(file, "{loss:?}")
-                    .and_then(|_| file.flush())
-                    .map_err(|e| Error::Io { path: path.clone(), source: Arc::new(e) })?;
-            }
         }
+        self.losses.write(&losses)?;
         let place = training.place();
         self.bar.set_position(place.step);
         self.bar.set_prefix(format!("epoch {}/{}", (place.epoch + 1).min(place.options.epochs), place.options.epochs));

@@ -2,8 +2,11 @@
 
 mod devices;
 mod digits;
+mod generate;
 mod ops;
 mod output;
+mod session;
+mod text;
 mod web;
 
 use clap::{Parser, Subcommand};
@@ -39,12 +42,16 @@ enum Command {
         #[command(subcommand)]
         what: Train,
     },
+    /// Write text with a network that `train text` trained.
+    Generate(generate::Args),
 }
 
 #[derive(Subcommand)]
 enum Train {
     /// Learn to recognise handwritten digits.
     Digits(digits::Args),
+    /// Learn to write like a text, one character after the other.
+    Text(text::Args),
 }
 
 /// Runs what the arguments ask for. Exit code 2: the input was at fault; 1: the training failed.
@@ -56,6 +63,8 @@ pub fn run() -> ExitCode {
         Command::Ops { json } => ops::run(json),
         Command::Web(args) => web::run(&args),
         Command::Train { what: Train::Digits(args) } => digits::run(&args),
+        Command::Train { what: Train::Text(args) } => text::run(&args),
+        Command::Generate(args) => generate::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ pub(super) enum Purpose {
     Permutation = 1,
     TrainDigit = 2,
     TestDigit = 3,
+    TextWindow = 4,
 }
 
 /// A row of random words that `(seed, stream, purpose)` fixes, however many threads draw other rows meanwhile.

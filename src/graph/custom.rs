@@ -25,7 +25,9 @@ pub trait CustomOp: fmt::Debug + Send + Sync {
 /// A WGSL module and how to launch it.
 ///
 /// Bindings, all in group 0: the inputs in order from 0 as `var<storage, read>`, contiguous from their first element;
-/// then the outputs as `var<storage, read_write>`. `bool` and `u8` elements are `u32` words. The module is
+/// then the outputs as `var<storage, read_write>`. `bool` and `u8` elements are `u32` words;
+/// `f16` and `bf16` elements lie two to a `u32` word, the first in the low bits, and where their number is odd the last
+/// word's high bits mean nothing. The module is
 /// validated before a driver sees it, and runs with bounds checks on.
 #[derive(Debug, Clone)]
 pub struct CustomShader {

@@ -1,6 +1,6 @@
 //! The shape and dtype rule of every op: what it gives, or why it cannot take these sources.
 
-use super::{Meta, Op, ReduceOp, UnaryOp};
+use super::{Meta, Op, ReduceOp, ScanOp, UnaryOp};
 use crate::dtype::DType;
 use crate::random::Distribution;
 use crate::shape::Shape;
@@ -178,14 +178,41 @@ pub fn infer(op: &Op, srcs: &[&Meta]) -> Result<Vec<Meta>, String> {
             indexed(*axis, x, index)?;
             one(index.shape.clone(), x.dtype)
         }
-        (Op::ScatterAdd { axis }, [x, index, src]) => {
+        (Op::Scatter { op, axis }, [x, index, src]) => {
             indexed(*axis, x, index)?;
             same_dtype(x, src)?;
             same_shape(index, src)?;
-            if x.dtype == DType::Bool {
-                return Err("bool cannot be added".into());
+            match op {
+                ReduceOp::Sum if x.dtype == DType::Bool => Err("bool cannot be added".into()),
+                ReduceOp::Max | ReduceOp::Min if !x.dtype.is_int() => Err(format!("is not defined for {}", x.dtype)),
+                ReduceOp::Prod => Err("products at indexed places are not defined".into()),
+                _ => one(x.shape.clone(), x.dtype),
             }
-            one(x.shape.clone(), x.dtype)
+        }
+        (Op::Scan { op: ScanOp::Linear, axis }, [a, b]) => {
+            within(*axis, b)?;
+            same_shape(a, b)?;
+            same_dtype(a, b)?;
+            if b.dtype == DType::Bool {
+                return Err("is not defined for bool".into());
+            }
+            one(b.shape.clone(), b.dtype)
+        }
+        (Op::Scan { op, axis }, [x]) if *op != ScanOp::Linear => {
+            within(*axis, x)?;
+            match op {
+                ScanOp::LogSumExp => float(x)?,
+                ScanOp::Sum | ScanOp::Prod if x.dtype == DType::Bool => {
+                    return Err("is not defined for bool; cast first".into());
+                }
+                _ => {}
+            }
+            let found = op.finds().then(|| Meta { shape: x.shape.clone(), dtype: DType::I32 });
+            Ok(std::iter::once((*x).clone()).chain(found).collect())
+        }
+        (Op::Sort { axis, .. }, [x]) => {
+            within(*axis, x)?;
+            Ok(vec![(*x).clone(), Meta { shape: x.shape.clone(), dtype: DType::I32 }])
         }
         (Op::Custom(custom), srcs) => {
             let inputs: Vec<Meta> = srcs.iter().map(|&m| m.clone()).collect();
@@ -251,7 +278,21 @@ fn indexed(axis: usize, x: &Meta, index: &Meta) -> Result<(), String> {
     let same = axis < x.shape.rank()
         && index.shape.rank() == x.shape.rank()
         && x.shape.without(&[axis]) == index.shape.without(&[axis]);
-    if same { Ok(()) } else { Err(format!("index {} does not fit {} along axis {axis}", index.shape, x.shape)) }
+    if !same {
+        return Err(format!("index {} does not fit {} along axis {axis}", index.shape, x.shape));
+    }
+    if x.shape[axis] == 0 && index.shape.numel() > 0 {
+        return Err(format!("there is nothing to index along axis {axis} of {}", x.shape));
+    }
+    Ok(())
+}
+
+fn within(axis: usize, x: &Meta) -> Result<(), String> {
+    match x.shape.get(axis) {
+        None => Err(format!("axis {axis} is not in {}", x.shape)),
+        Some(&n) if n > i32::MAX as usize => Err(format!("an axis of size {n} is beyond i32")),
+        Some(_) => Ok(()),
+    }
 }
 
 fn float(x: &Meta) -> Result<(), String> {

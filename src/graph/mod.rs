@@ -8,7 +8,7 @@ pub mod view;
 
 pub use infer::infer;
 pub use node::{GradMode, Node, Realized, Rule, Value};
-pub use op::{BinaryOp, ConvSpec, CustomHandle, Op, Param, ReduceOp, UnaryOp};
+pub use op::{BinaryOp, ConvSpec, CustomHandle, Op, Param, ReduceOp, ScanOp, UnaryOp};
 
 use crate::{dtype::DType, shape::Shape};
 

@@ -87,8 +87,16 @@ pub enum Op {
     // ---- index
     /// Sources `[x, index]`: `out[.., i, ..] = x[.., index[.., i, ..], ..]` (PyTorch's `gather`); all other axes equal.
     Gather { axis: usize },
-    /// Sources `[x, index, src]`: a copy of `x` to which `src` is added at `index` along `axis` (PyTorch's `scatter_add`).
-    ScatterAdd { axis: usize },
+    /// Sources `[x, index, src]`: a copy of `x` into which `src` is folded at `index` along `axis`: `Sum` (PyTorch's
+    /// `scatter_add`), or `Max` or `Min` of integers.
+    Scatter { op: ReduceOp, axis: usize },
+
+    // ---- order
+    /// Running folds along `axis`. `Max` and `Min` have a second output, the position (`i32`) of the last extreme
+    /// element so far, NaN counting as extreme. `Linear` has sources `[a, b]`, all others `[x]`.
+    Scan { op: ScanOp, axis: usize },
+    /// Outputs `[values, indices]`: stable along `axis`, NaN greatest; indices are `i32`.
+    Sort { axis: usize, descending: bool },
 
     // ---- the open door
     /// A user's own kernel. Plans are shared between graphs that hold the same `Arc`.
@@ -122,7 +130,11 @@ impl Op {
             Op::ConvDataGrad { .. } => "conv2d_data_grad",
             Op::ConvFilterGrad { .. } => "conv2d_filter_grad",
             Op::Gather { .. } => "gather",
-            Op::ScatterAdd { .. } => "scatter_add",
+            Op::Scatter { op: ReduceOp::Max, .. } => "scatter_max",
+            Op::Scatter { op: ReduceOp::Min, .. } => "scatter_min",
+            Op::Scatter { .. } => "scatter_add",
+            Op::Scan { op, .. } => op.name(),
+            Op::Sort { .. } => "sort",
             Op::Custom(c) => c.0.name(),
         }
     }
@@ -339,5 +351,30 @@ named_ops! {
         Max = "max",
         /// smallest; NaN wins; on `bool`, all
         Min = "min",
+    }
+}
+
+named_ops! {
+    /// Running folds.
+    ScanOp {
+        /// `y_i = x_0 + … + x_i`
+        Sum = "cumsum",
+        /// `y_i = x_0 · … · x_i`
+        Prod = "cumprod",
+        /// the largest of `x_0 … x_i`; NaN wins
+        Max = "cummax",
+        /// the smallest of `x_0 … x_i`; NaN wins
+        Min = "cummin",
+        /// `y_i = ln(exp x_0 + … + exp x_i)`
+        LogSumExp = "logcumsumexp",
+        /// `y_i = a_i·y_{i-1} + b_i`, `y_{-1}` being 0
+        Linear = "linear_scan",
+    }
+}
+
+impl ScanOp {
+    /// True for those that also give positions.
+    pub fn finds(self) -> bool {
+        matches!(self, ScanOp::Max | ScanOp::Min)
     }
 }

@@ -161,6 +161,8 @@ formats! {
     U32 U32;
     I32 I32;
     I64 I64;
+    F16 F16;
+    BF16 BF16;
     F32 F32;
     F64 F64;
 }
@@ -195,6 +197,8 @@ mod tests {
         let (device, folder) = (Device::cpu(), tempfile::tempdir().unwrap());
         let tensors = vec![
             ("floats".into(), Tensor::from_slice(&[1.5f32, f32::NAN, -0.0, f32::INFINITY], [2, 2], &device)),
+            ("halves".into(), Tensor::from_slice(&[1.5f32, f32::NAN, 6e-8], [3], &device).cast(DType::F16)),
+            ("brains".into(), Tensor::from_slice(&[1.5f32, 3e38, 0.1], [3, 1], &device).cast(DType::BF16)),
             ("doubles".into(), Tensor::from_slice(&[1e300f64], [1, 1], &device)),
             ("ints".into(), Tensor::from_slice(&[i32::MIN, 7], [2], &device)),
             ("longs".into(), Tensor::from_slice(&[i64::MIN], [1], &device)),
@@ -237,7 +241,7 @@ mod tests {
         assert!(refused(&with_header(&one("F32", "[2]", 8), 7)).contains("truncated"));
         assert!(refused(&with_header(&one("F32", "[2]", 8), 9)).contains("truncated, or has bytes"));
         assert!(refused(&with_header(&one("F32", "[3]", 8), 8)).contains("shape"));
-        assert!(refused(&with_header(&one("F16", "[4]", 8), 8)).contains("'w' has dtype F16"));
+        assert!(refused(&with_header(&one("I16", "[4]", 8), 8)).contains("'w' has dtype I16"));
         assert!(refused(&with_header(&one("X7", "[4]", 8), 8)).contains("JSON"));
         assert!(refused(&with_header(&one("F32", "[4294967296,4294967296,4294967296]", 8), 8)).contains("overflow"));
         let overlap = r#"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}"#;

@@ -3,8 +3,9 @@
 //! The kernels are files (`shaders/matmul*.wgsl`); this writes the functions that they reach their operands through.
 //! A convolution is an implicit GEMM: its functions decode rows, columns and terms into channels and places.
 
+use super::pairs::stores_half;
 use super::write::{Body, Writer};
-use super::{KernelSource, Result, count, spread, unsupported};
+use super::{KernelSource, Result, count, ops, spread, unsupported};
 use crate::dtype::DType;
 use crate::plan::{Contract, ContractKind, ConvSizes, Operand};
 use crate::shape::Dims;
@@ -32,13 +33,13 @@ struct Product {
 
 /// The kernel of a contraction with its epilogue.
 pub fn contract(c: &Contract) -> Result<KernelSource> {
-    if c.dtype != DType::F32 {
+    if ops::computed(c.dtype) != DType::F32 {
         return Err(unsupported(format!("products of {}; cast to f32 first", c.dtype)));
     }
     let mut w = Writer::default();
     w.touch(c.a.slot, c.dtype, false)?;
     w.touch(c.b.slot, c.dtype, false)?;
-    w.touch_loop(&c.epilogue)?;
+    w.touch_loop(&c.epilogue, |s| stores_half(&c.epilogue, s))?;
     let product = match &c.kind {
         ContractKind::Matmul { batch, m, n, k } => matmul(&mut w, c, batch, [*m, *n, *k])?,
         ContractKind::Conv(s) => forward(&mut w, c, s)?,
@@ -107,7 +108,7 @@ impl Product {
 }
 
 /// An operand's element as an expression, given expressions for its indices.
-fn element(w: &mut Writer, o: &Operand, indices: &[&str]) -> Result<String> {
+fn element(w: &mut Writer, dtype: DType, o: &Operand, indices: &[&str]) -> Result<String> {
     let mut terms = Vec::new();
     if o.layout.offset != 0 {
         terms.push(w.int(o.layout.offset));
@@ -116,7 +117,7 @@ fn element(w: &mut Writer, o: &Operand, indices: &[&str]) -> Result<String> {
         terms.push(if stride == 1 { format!("i32({index})") } else { format!("i32({index}) * {}", w.int(stride)) });
     }
     let place = if terms.is_empty() { "0i".into() } else { terms.join(" + ") };
-    w.load(o.slot, DType::F32, &place)
+    w.load(o.slot, dtype, &place)
 }
 
 fn matmul(w: &mut Writer, c: &Contract, batch: &Dims<usize>, [m, n, k]: [usize; 3]) -> Result<Product> {
@@ -124,8 +125,8 @@ fn matmul(w: &mut Writer, c: &Contract, batch: &Dims<usize>, [m, n, k]: [usize; 
     let decode = w.indices("batch", "i", batch, "    ")?;
     let axes: Vec<String> = (0..rank).map(|d| format!("i{d}")).collect();
     let with = |last: [&'static str; 2]| -> Vec<&str> { axes.iter().map(String::as_str).chain(last).collect() };
-    let a = element(w, &c.a, &with(["m", "k"]))?;
-    let b = element(w, &c.b, &with(["k", "n"]))?;
+    let a = element(w, c.dtype, &c.a, &with(["m", "k"]))?;
+    let b = element(w, c.dtype, &c.b, &with(["k", "n"]))?;
     Ok(Product {
         batches: batch.iter().product(),
         m,
@@ -184,8 +185,8 @@ fn forward(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
     let term = split(w, "k", &["ci", "kh", "kw"], &[cg, s.kh, s.kw])?;
     let column = split(w, "n", &["img", "oh", "ow"], &[s.n, s.oh, s.ow])?;
     let place = input_place(w, s)?;
-    let weight = element(w, &c.b, &[&format!("(batch * {og_n} + m)"), "ci", "kh", "kw"])?;
-    let x = element(w, &c.a, &["img", &format!("(batch * {cg_n} + ci)"), "ih", "iw"])?;
+    let weight = element(w, c.dtype, &c.b, &[&format!("(batch * {og_n} + m)"), "ci", "kh", "kw"])?;
+    let x = element(w, c.dtype, &c.a, &["img", &format!("(batch * {cg_n} + ci)"), "ih", "iw"])?;
     Ok(Product {
         batches: s.spec.groups,
         m: og,
@@ -222,8 +223,8 @@ fn data_grad(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
              let o{axis} = u32(at_{axis}) / {stride};\n    if (o{axis} >= {size}) {{\n        return 0.0;\n    }}\n"
         );
     }
-    let weight = element(w, &c.b, &[&format!("(batch * {og_n} + co)"), "m", "kh", "kw"])?;
-    let dy = element(w, &c.a, &["img", &format!("(batch * {og_n} + co)"), "oh", "ow"])?;
+    let weight = element(w, c.dtype, &c.b, &[&format!("(batch * {og_n} + co)"), "m", "kh", "kw"])?;
+    let dy = element(w, c.dtype, &c.a, &["img", &format!("(batch * {og_n} + co)"), "oh", "ow"])?;
     Ok(Product {
         batches: s.spec.groups,
         m: cg,
@@ -248,8 +249,8 @@ fn filter_grad(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
     let term = split(w, "k", &["img", "oh", "ow"], &[s.n, s.oh, s.ow])?;
     let column = split(w, "n", &["ci", "kh", "kw"], &[cg, s.kh, s.kw])?;
     let place = input_place(w, s)?;
-    let dy = element(w, &c.b, &["img", &format!("(batch * {og_n} + m)"), "oh", "ow"])?;
-    let x = element(w, &c.a, &["img", &format!("(batch * {cg_n} + ci)"), "ih", "iw"])?;
+    let dy = element(w, c.dtype, &c.b, &["img", &format!("(batch * {og_n} + m)"), "oh", "ow"])?;
+    let x = element(w, c.dtype, &c.a, &["img", &format!("(batch * {cg_n} + ci)"), "ih", "iw"])?;
     Ok(Product {
         batches: s.spec.groups,
         m: og,

@@ -5,11 +5,12 @@
 //! Everything that decides whether a barrier is reached is the same for the whole workgroup.
 
 use super::domain::merge_axes;
+use super::pairs::{Pairs, is_paired, stores_half};
 use super::write::{Body, Writer};
 use super::{KernelSource, Result, count, ops, spread};
 use crate::dtype::DType;
 use crate::graph::ReduceOp;
-use crate::plan::{InstrKind, Level, Loop, Reg};
+use crate::plan::{InstrKind, Level, Loop, Reg, Store};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -65,7 +66,10 @@ pub fn fold(l: &Loop) -> Result<KernelSource> {
     let team = Team::choose(&l);
     let dispatch = spread(l.outer_len().div_ceil(team.rows))?;
     let mut w = Writer::default();
-    w.touch_loop(&l)?;
+    let split = l.outer.len();
+    let inner = |s: &&Store| l.instrs[s.value].level == Level::Inner;
+    let paired = l.stores.iter().filter(inner).filter(|s| stores_half(&l, s)).all(|s| is_paired(&l, s, split));
+    w.touch_loop(&l, |s| stores_half(&l, s) && !(paired && inner(&s)))?;
     let width = w.count(dispatch[0]);
     let rows = w.count(count(l.outer_len())?);
     let length = w.count(count(l.inner_len())?);
@@ -73,7 +77,7 @@ pub fn fold(l: &Loop) -> Result<KernelSource> {
     let outer = w.indices("row", "i", &l.outer, "    ")?;
     let inner = w.indices("j", "j", &l.inner, "            ")?;
     let (body, places) = Body::new(&mut w, &l, "    ");
-    let mut rows = Rows { body, team, length, inner, stage: stages(&l), scratch: BTreeMap::new() };
+    let mut rows = Rows { body, team, length, inner, paired, stage: stages(&l), scratch: BTreeMap::new() };
     let text = head + &outer + &places + &rows.write()? + "}\n";
     let scratch = rows.declarations();
     Ok(w.finish("fold", &scratch, &text, dispatch))
@@ -117,6 +121,8 @@ struct Rows<'a> {
     length: String,
     /// The lines that find an element's indices.
     inner: String,
+    /// Halves stored along the row are the two of a word.
+    paired: bool,
     stage: Vec<usize>,
     /// Arrays in workgroup memory and their element types.
     scratch: BTreeMap<String, &'static str>,
@@ -210,7 +216,7 @@ impl Rows<'_> {
 
     fn is_float_sum(&self, r: Reg) -> bool {
         let i = &self.body.l.instrs[r];
-        i.dtype == DType::F32 && matches!(i.kind, InstrKind::Reduce { op: ReduceOp::Sum, .. })
+        ops::computed(i.dtype) == DType::F32 && matches!(i.kind, InstrKind::Reduce { op: ReduceOp::Sum, .. })
     }
 
     /// A fold's operation, its source and the dtype of what it folds.
@@ -278,7 +284,7 @@ impl Rows<'_> {
         let base = if self.team.across { "member" } else { "0u" };
         for (k, &r) in folds.iter().enumerate() {
             let (op, _, dtype) = self.parts(r);
-            let stored = ops::stored_type(dtype)?;
+            let stored = ops::folded_type(dtype)?;
             let t = format!("team{k}_{stored}");
             self.scratch.insert(t.clone(), stored);
             let _ = writeln!(put, "    {t}[id] = f{r};");
@@ -328,13 +334,30 @@ impl Rows<'_> {
             let values: Vec<Reg> = each.iter().map(|s| s.value).collect();
             let mut lines = self.inner.clone() + &self.elements(&values, "            ")?;
             let live = if lanes > 1 { "if (live) " } else { "" };
-            for s in each {
+            let (halves, whole): (Vec<&Store>, Vec<_>) =
+                each.into_iter().partition(|s| self.paired && stores_half(l, s));
+            for s in whole {
                 lines += &self.body.store(s, "            ")?;
             }
-            let _ = write!(
-                text,
-                "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {live}{{\n{lines}        }}\n    }}\n"
-            );
+            let _ = match halves.is_empty() {
+                true => write!(
+                    text,
+                    "    for (var j = lane; j < {length}; j += {lanes}u) {{\n        {live}{{\n{lines}        }}\n    }}\n"
+                ),
+                false => {
+                    let split = l.outer.len();
+                    let Pairs { before, each, after } =
+                        Pairs::new(self.body.w, l, &halves, split, "pair", "            ");
+                    let turn = 2 * lanes;
+                    write!(
+                        text,
+                        "    for (var pair = lane * 2u; pair < {length}; pair += {turn}u) {{\n        {live}{{\n\
+                         {before}            for (var k = 0u; k < 2u; k++) {{\n            \
+                         let j = pair + k;\n            if (j >= {length}) {{\n                break;\n            }}\n\
+                         {lines}{each}            }}\n{after}        }}\n    }}\n"
+                    )
+                }
+            };
         }
         if once.is_empty() {
             return Ok(text);
@@ -364,7 +387,7 @@ impl Rows<'_> {
 
 /// The function that orders pairs for `argmax` or `argmin`.
 fn beats(op: ReduceOp, dtype: DType) -> String {
-    let t = match dtype {
+    let t = match ops::computed(dtype) {
         DType::F32 => "f32",
         DType::I32 => "i32",
         _ => "u32",

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 const FILES: &[&str] = &[
     include_str!("../../shaders/float.wgsl"),
+    include_str!("../../shaders/half.wgsl"),
     include_str!("../../shaders/int.wgsl"),
     include_str!("../../shaders/math.wgsl"),
     include_str!("../../shaders/random.wgsl"),

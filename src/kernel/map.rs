@@ -1,9 +1,10 @@
-//! A loop that folds nothing: one invocation for each point.
+//! A loop that folds nothing: one invocation for each point, or for two where halves are stored two to a word.
 
 use super::domain::merge_axes;
+use super::pairs::{Pairs, is_paired, stores_half};
 use super::write::{Body, Writer};
 use super::{KernelSource, Result, count, spread};
-use crate::plan::Loop;
+use crate::plan::{Loop, Store};
 
 /// Invocations in a workgroup.
 const GROUP: usize = 256;
@@ -11,14 +12,20 @@ const GROUP: usize = 256;
 /// The kernel of a loop without folds.
 pub fn map(l: &Loop) -> Result<KernelSource> {
     let l = merge_axes(l);
+    let halves: Vec<&Store> = l.stores.iter().filter(|s| stores_half(&l, s)).collect();
+    let paired = !halves.is_empty() && halves.iter().all(|s| is_paired(&l, s, 0));
+    if paired { pairs(&l, &halves) } else { points(&l) }
+}
+
+fn points(l: &Loop) -> Result<KernelSource> {
     let points = l.outer_len();
     let dispatch = spread(points.div_ceil(GROUP))?;
     let mut w = Writer::default();
-    w.touch_loop(&l)?;
+    w.touch_loop(l, |s| stores_half(l, s))?;
     let width = w.count(dispatch[0]);
     let total = w.count(count(points)?);
     let indices = w.indices("i", "i", &l.outer, "    ")?;
-    let (mut body, mut text) = Body::new(&mut w, &l, "    ");
+    let (mut body, mut text) = Body::new(&mut w, l, "    ");
     for r in 0..l.instrs.len() {
         text += &body.instr(r, "    ")?;
     }
@@ -26,10 +33,44 @@ pub fn map(l: &Loop) -> Result<KernelSource> {
         text += &body.store(s, "    ")?;
     }
     let text = format!(
-        "@compute @workgroup_size({GROUP})\n\
-         fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) id: u32) {{\n    \
-         let i = (group.y * {width} + group.x) * {GROUP}u + id;\n    \
-         if (i >= {total}) {{\n        return;\n    }}\n{indices}{text}}}\n"
+        "{}    let i = (group.y * {width} + group.x) * {GROUP}u + id;\n    \
+         if (i >= {total}) {{\n        return;\n    }}\n{indices}{text}}}\n",
+        head()
     );
     Ok(w.finish("map", "", &text, dispatch))
+}
+
+/// An invocation takes the two points whose halves are a word.
+fn pairs(l: &Loop, halves: &[&Store]) -> Result<KernelSource> {
+    let points = l.outer_len();
+    let dispatch = spread(points.div_ceil(2 * GROUP))?;
+    let mut w = Writer::default();
+    w.touch_loop(l, |_| false)?;
+    let width = w.count(dispatch[0]);
+    let total = w.count(count(points)?);
+    let pad = "        ";
+    let indices = w.indices("i", "i", &l.outer, pad)?;
+    let Pairs { before, each, after } = Pairs::new(&mut w, l, halves, 0, "first", "    ");
+    let (mut body, mut text) = Body::new(&mut w, l, pad);
+    for r in 0..l.instrs.len() {
+        text += &body.instr(r, pad)?;
+    }
+    for s in l.stores.iter().filter(|s| !stores_half(l, s)) {
+        text += &body.store(s, pad)?;
+    }
+    let text = format!(
+        "{}    let first = ((group.y * {width} + group.x) * {GROUP}u + id) * 2u;\n    \
+         if (first >= {total}) {{\n        return;\n    }}\n{before}    for (var k = 0u; k < 2u; k++) {{\n        \
+         let i = first + k;\n        if (i >= {total}) {{\n            break;\n        }}\n\
+         {indices}{text}{each}    }}\n{after}}}\n",
+        head()
+    );
+    Ok(w.finish("map", "", &text, dispatch))
+}
+
+fn head() -> String {
+    format!(
+        "@compute @workgroup_size({GROUP})\n\
+         fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) id: u32) {{\n"
+    )
 }

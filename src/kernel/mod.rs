@@ -10,7 +10,11 @@ mod fold;
 mod library;
 mod map;
 mod ops;
+mod pairs;
+mod rows;
+mod scan;
 mod scatter;
+mod sort;
 mod write;
 
 use crate::dtype::{DType, Scalar};
@@ -76,7 +80,7 @@ impl Number {
 /// A scalar as it lies in a word of the device.
 fn scalar_word(s: Scalar, dtype: DType) -> u32 {
     match dtype {
-        DType::F32 | DType::F64 => (s.to_f64() as f32).to_bits(),
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => s.to_f32(dtype).to_bits(),
         DType::Bool => (s.to_f64() != 0.0) as u32,
         DType::U8 => s.to_i64() as u8 as u32,
         DType::U32 | DType::I32 | DType::I64 => s.to_i64() as u32,
@@ -90,6 +94,8 @@ pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
         Step::Loop(l) => loop_kernel(l).map(|k| vec![k]),
         Step::Contract(c) => contract::contract(c).map(|k| vec![k]),
         Step::Scatter(s) => scatter::scatter(s),
+        Step::Scan(s) => scan::scan(s).map(|k| vec![k]),
+        Step::Sort(s) => sort::sort(s),
         Step::Custom(c) => custom(c).map(|k| vec![k]),
     }
 }

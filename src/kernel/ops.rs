@@ -1,4 +1,5 @@
-//! One scalar operation as a WGSL expression. Values of `u8` are `u32` below 256, those of `bool` are `bool`.
+//! One scalar operation as a WGSL expression. Values of `u8` are `u32` below 256, those of `bool` are `bool`, those of
+//! `f16` and `bf16` are `f32`, rounded after every op that may give others.
 
 use super::{Result, unsupported};
 use crate::dtype::DType;
@@ -8,25 +9,41 @@ use crate::graph::{BinaryOp, ReduceOp, UnaryOp};
 pub fn register_type(dtype: DType) -> Result<&'static str> {
     match dtype {
         DType::Bool => Ok("bool"),
+        DType::F16 | DType::BF16 => Ok("f32"),
         other => stored_type(other),
     }
 }
 
-/// The type that holds it in memory.
+/// The type that holds an accumulator of folds.
+pub fn folded_type(dtype: DType) -> Result<&'static str> {
+    stored_type(computed(dtype))
+}
+
+/// The type that holds it in memory; halves lie two to a word.
 pub fn stored_type(dtype: DType) -> Result<&'static str> {
     match dtype {
         DType::F32 => Ok("f32"),
         DType::I32 => Ok("i32"),
-        DType::Bool | DType::U8 | DType::U32 => Ok("u32"),
+        DType::Bool | DType::U8 | DType::U32 | DType::F16 | DType::BF16 => Ok("u32"),
         DType::I64 | DType::F64 => Err(unsupported(format!("{dtype} in a kernel"))),
     }
+}
+
+/// The type that values of `dtype` are computed in.
+pub fn computed(dtype: DType) -> DType {
+    if dtype.is_half() { DType::F32 } else { dtype }
+}
+
+/// An `f32` rounded to `dtype`.
+pub fn rounded(dtype: DType, x: String) -> String {
+    if dtype.is_half() { format!("round_{dtype}({x})") } else { x }
 }
 
 /// Zero, or false.
 pub fn zero(dtype: DType) -> &'static str {
     match dtype {
         DType::Bool => "false",
-        DType::F32 | DType::F64 => "0.0",
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => "0.0",
         DType::I32 | DType::I64 => "0i",
         DType::U8 | DType::U32 => "0u",
     }
@@ -44,6 +61,16 @@ fn wrapped(dtype: DType, expression: String) -> String {
 
 /// `op(x)`
 pub fn unary(op: UnaryOp, dtype: DType, x: &str) -> String {
+    use UnaryOp::*;
+    let value = unrounded_unary(op, computed(dtype), x);
+    match op {
+        // A half without its fraction or its sign is one.
+        Neg | Abs | Sign | Relu | Floor | Ceil | Round | Trunc | Not | BitNot | IsNan | IsInf | IsFinite => value,
+        _ => rounded(dtype, value),
+    }
+}
+
+fn unrounded_unary(op: UnaryOp, dtype: DType, x: &str) -> String {
     use UnaryOp::*;
     match (op, dtype) {
         (Not | BitNot, DType::Bool) => format!("!{x}"),
@@ -80,7 +107,10 @@ pub fn unary(op: UnaryOp, dtype: DType, x: &str) -> String {
 pub fn binary(op: BinaryOp, dtype: DType, a: &str, b: &str) -> String {
     match dtype {
         DType::Bool => of_bools(op, a, b),
-        DType::F32 | DType::F64 => of_floats(op, a, b),
+        DType::F16 | DType::BF16 if !op.is_comparison() && !matches!(op, BinaryOp::Max | BinaryOp::Min) => {
+            rounded(dtype, of_floats(op, a, b))
+        }
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => of_floats(op, a, b),
         _ => of_ints(op, dtype, a, b),
     }
 }
@@ -154,6 +184,18 @@ pub fn cast(from: DType, to: DType, x: &str) -> String {
     use DType::*;
     match (from, to) {
         (a, b) if a == b => x.into(),
+        (F16 | BF16, _) => cast_rounded(F32, to, x),
+        _ => cast_rounded(from, to, x),
+    }
+}
+
+fn cast_rounded(from: DType, to: DType, x: &str) -> String {
+    use DType::*;
+    match (from, to) {
+        // Eight bits of precision are enough for a byte.
+        (Bool | U8, F16 | BF16) => cast(from, F32, x),
+        (_, F16 | BF16) => rounded(to, cast(from, F32, x)),
+        (a, b) if a == b => x.into(),
         (F32, Bool) => format!("nonzero_f32({x})"),
         (_, Bool) => format!("({x} != {})", zero(from)),
         (Bool, F32) => format!("select(0.0, 1.0, {x})"),
@@ -174,7 +216,7 @@ pub fn cast(from: DType, to: DType, x: &str) -> String {
 /// Folds: the type and the neutral element of the accumulator (`bool` is folded as `u32`).
 pub fn neutral(op: ReduceOp, dtype: DType) -> &'static str {
     use ReduceOp::*;
-    match (op, dtype) {
+    match (op, computed(dtype)) {
         (Sum, _) => {
             if dtype == DType::Bool {
                 "0u"
@@ -196,7 +238,7 @@ pub fn neutral(op: ReduceOp, dtype: DType) -> &'static str {
 
 /// Two accumulators made one.
 pub fn combine(op: ReduceOp, dtype: DType, a: &str, b: &str) -> String {
-    match (op, dtype) {
+    match (op, computed(dtype)) {
         (ReduceOp::Sum, _) => format!("{a} + {b}"),
         (ReduceOp::Prod, _) => format!("{a} * {b}"),
         (ReduceOp::Max, DType::F32) => format!("max_f32({a}, {b})"),
@@ -211,7 +253,7 @@ pub fn folded(op: ReduceOp, dtype: DType, accumulator: &str) -> String {
     match (op, dtype) {
         // Of no elements, `all` is true: its neutral element is not 0.
         (_, DType::Bool) => format!("({accumulator} != 0u)"),
-        (ReduceOp::Sum | ReduceOp::Prod, _) => wrapped(dtype, accumulator.into()),
+        (ReduceOp::Sum | ReduceOp::Prod, _) => rounded(dtype, wrapped(dtype, accumulator.into())),
         _ => accumulator.into(),
     }
 }

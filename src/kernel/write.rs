@@ -21,26 +21,34 @@ struct SlotUse {
     /// The element type it is declared with: `u32`, to be reinterpreted, when it is used as several.
     stored: &'static str,
     writes: bool,
+    /// Its words are written by more than one invocation.
+    shared: bool,
 }
 
 impl Writer {
     /// Says that a slot is used as elements of `dtype`. All uses must be known before the first [`Writer::load`].
     pub fn touch(&mut self, slot: usize, dtype: DType, writes: bool) -> Result<()> {
+        self.touch_shared(slot, dtype, writes, false)
+    }
+
+    fn touch_shared(&mut self, slot: usize, dtype: DType, writes: bool, shared: bool) -> Result<()> {
         let stored = ops::stored_type(dtype)?;
         match self.slots.iter_mut().find(|s| s.slot == slot) {
             Some(known) => {
                 known.writes |= writes;
+                known.shared |= shared;
                 if known.stored != stored {
                     known.stored = "u32";
                 }
             }
-            None => self.slots.push(SlotUse { slot, stored, writes }),
+            None => self.slots.push(SlotUse { slot, stored, writes, shared }),
         }
         Ok(())
     }
 
-    /// Says so of all that a loop loads and stores, and checks its dtypes.
-    pub fn touch_loop(&mut self, l: &Loop) -> Result<()> {
+    /// Says so of all that a loop loads and stores, and checks its dtypes. Where `shared` holds of a store of halves,
+    /// another invocation may be writing the word's other half, and the word is changed atomically.
+    pub fn touch_loop(&mut self, l: &Loop, shared: impl Fn(&Store) -> bool) -> Result<()> {
         for instr in &l.instrs {
             ops::register_type(instr.dtype)?;
             if let Some(slot) = instr.kind.slot() {
@@ -49,7 +57,7 @@ impl Writer {
             self.reports |= matches!(instr.kind, InstrKind::Gather { .. });
         }
         for s in &l.stores {
-            self.touch(s.slot, l.instrs[s.value].dtype, true)?;
+            self.touch_shared(s.slot, l.instrs[s.value].dtype, true, shared(s))?;
         }
         Ok(())
     }
@@ -81,6 +89,12 @@ impl Writer {
         (i, self.slots.get(i).map_or("u32", |s| s.stored))
     }
 
+    /// An expression for word `index` of a slot, as it is declared.
+    fn word(&self, i: usize, index: &str) -> String {
+        let shared = self.slots.get(i).is_some_and(|s| s.shared);
+        if shared { format!("atomicLoad(&b{i}[{index}])") } else { format!("b{i}[{index}]") }
+    }
+
     /// The name that a slot's buffer has in the module.
     pub fn buffer(&self, slot: usize) -> String {
         format!("b{}", self.slot(slot).0)
@@ -90,17 +104,26 @@ impl Writer {
     pub fn load(&self, slot: usize, dtype: DType, index: &str) -> Result<String> {
         let (i, stored) = self.slot(slot);
         let wanted = ops::stored_type(dtype)?;
-        let mut value = format!("b{i}[{index}]");
+        if dtype.is_half() {
+            let word = self.word(i, &format!("({index}) >> 1u"));
+            return Ok(format!("f32_from_{dtype}(half_of({word}, {index}))"));
+        }
+        let mut value = self.word(i, index);
         if stored != wanted {
             value = format!("bitcast<{wanted}>({value})");
         }
         Ok(if dtype == DType::Bool { format!("({value} != 0u)") } else { value })
     }
 
-    /// A statement that sets it.
+    /// A statement that sets it. A half is set on its own, which leaves the word's other half to others.
     pub fn store(&self, slot: usize, dtype: DType, index: &str, value: &str) -> Result<String> {
         let (i, stored) = self.slot(slot);
         let wanted = ops::stored_type(dtype)?;
+        if dtype.is_half() {
+            let word = format!("&b{i}[at >> 1u]");
+            let change = format!("half_change(atomicLoad({word}), at, {dtype}_from_f32({value}))");
+            return Ok(format!("{{ let at = {index}; atomicXor({word}, {change}); }}"));
+        }
         let mut value = if dtype == DType::Bool { format!("select(0u, 1u, {value})") } else { value.to_owned() };
         if stored != wanted {
             value = format!("bitcast<{stored}>({value})");
@@ -239,10 +262,10 @@ impl<'a> Body<'a> {
                      {pad}        r{r} = {poison};\n{pad}        report({origin}, r{index}, {size});\n{pad}    }}\n{pad}}}\n"
                 )
             }
-            InstrKind::Accumulator => simple("value".into()),
+            InstrKind::Accumulator => simple(ops::rounded(dtype, "value".into())),
             InstrKind::Param { param } => {
                 let word = self.w.number(Number::Param { param: *param, dtype });
-                simple(match dtype {
+                simple(match ops::computed(dtype) {
                     DType::F32 => format!("bitcast<f32>({word})"),
                     DType::I32 => format!("bitcast<i32>({word})"),
                     DType::Bool => format!("({word} != 0u)"),

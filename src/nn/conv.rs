@@ -1,8 +1,11 @@
-//! Two-dimensional convolution.
+//! Convolution over one, two and three axes.
 
-use super::{Init, Module, Pair, Parameter, Visitor, refuse};
-use crate::graph::ConvSpec;
-use crate::tensor::Tensor;
+use super::{Init, Module, Parameter, Visitor, refuse};
+use crate::error::Caller;
+use crate::tensor::{ConvOptions, Padding, Sizes, Tensor};
+
+/// Cross-correlation of `[n, inputs, l]` with `weight` `[outputs, inputs/groups, k]`, plus `bias` `[outputs]`.
+pub type Conv1d = Conv<1>;
 
 /// Cross-correlation of `[n, inputs, h, w]` with `weight` `[outputs, inputs/groups, kh, kw]`, plus `bias` `[outputs]`.
 ///
@@ -16,25 +19,39 @@ use crate::tensor::Tensor;
 /// assert_eq!(strided.forward(&x).dims::<4>()?, [2, 6, 5, 5]);
 /// # Ok::<(), sunstone::Error>(())
 /// ```
+pub type Conv2d = Conv<2>;
+
+/// Cross-correlation of `[n, inputs, d, h, w]` with `weight` `[outputs, inputs/groups, kd, kh, kw]`, plus `bias` `[outputs]`.
+pub type Conv3d = Conv<3>;
+
+/// The options of a [`Conv1d`].
+pub type Conv1dBuilder = ConvBuilder<1>;
+/// The options of a [`Conv2d`].
+pub type Conv2dBuilder = ConvBuilder<2>;
+/// The options of a [`Conv3d`].
+pub type Conv3dBuilder = ConvBuilder<3>;
+
+/// A convolution over `D` axes, 1 to 3; known by the names [`Conv1d`], [`Conv2d`] and [`Conv3d`].
 #[derive(Debug)]
-pub struct Conv2d {
+pub struct Conv<const D: usize> {
     weight: Parameter,
     bias: Option<Parameter>,
-    spec: ConvSpec,
+    options: ConvOptions<D>,
 }
 
-impl Conv2d {
+impl<const D: usize> Conv<D> {
     /// Stride 1, no padding, with a bias; initialised as PyTorch does.
-    pub fn new(inputs: usize, outputs: usize, kernel: impl Into<Pair>, init: &Init) -> Conv2d {
-        Conv2d::builder(inputs, outputs, kernel).build(init)
+    #[track_caller]
+    pub fn new(inputs: usize, outputs: usize, kernel: impl Into<Sizes<D>>, init: &Init) -> Conv<D> {
+        Conv::builder(inputs, outputs, kernel).build(init)
     }
 
     /// The same with options.
-    pub fn builder(inputs: usize, outputs: usize, kernel: impl Into<Pair>) -> Conv2dBuilder {
-        Conv2dBuilder { inputs, outputs, kernel: kernel.into().0, spec: ConvSpec::default(), bias: true }
+    pub fn builder(inputs: usize, outputs: usize, kernel: impl Into<Sizes<D>>) -> ConvBuilder<D> {
+        ConvBuilder { inputs, outputs, kernel: kernel.into().0, options: ConvOptions::new(), groups: 1, bias: true }
     }
 
-    /// `[outputs, inputs/groups, kh, kw]`.
+    /// `[outputs, inputs/groups, kernel..]`.
     pub fn weight(&self) -> &Parameter {
         &self.weight
     }
@@ -45,13 +62,13 @@ impl Conv2d {
     }
 }
 
-impl Module for Conv2d {
+impl<const D: usize> Module for Conv<D> {
     fn forward(&self, x: &Tensor) -> Tensor {
-        let y = x.conv2d(&self.weight.get(), self.spec);
-        match &self.bias {
-            Some(bias) => y + bias.get().reshape([bias.get().shape().numel(), 1, 1]),
-            None => y,
-        }
+        let options = match &self.bias {
+            Some(bias) => self.options.clone().bias(&bias.get()),
+            None => self.options.clone(),
+        };
+        x.conv(["conv", "conv1d", "conv2d", "conv3d"][D % 4], &self.weight.get(), options, Caller::here())
     }
 
     fn visit(&self, visitor: &mut Visitor<'_>) {
@@ -62,61 +79,63 @@ impl Module for Conv2d {
     }
 }
 
-/// The options of a [`Conv2d`].
+/// The options of a convolution over `D` axes.
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct Conv2dBuilder {
+pub struct ConvBuilder<const D: usize> {
     inputs: usize,
     outputs: usize,
-    kernel: [usize; 2],
-    spec: ConvSpec,
+    kernel: [usize; D],
+    options: ConvOptions<D>,
+    groups: usize,
     bias: bool,
 }
 
-impl Conv2dBuilder {
+impl<const D: usize> ConvBuilder<D> {
     /// The step between windows; 1 unless given.
-    pub fn stride(mut self, stride: impl Into<Pair>) -> Conv2dBuilder {
-        self.spec.stride = stride.into().0;
+    pub fn stride(mut self, stride: impl Into<Sizes<D>>) -> ConvBuilder<D> {
+        self.options = self.options.stride(stride);
         self
     }
 
-    /// Zeros beyond each edge; none unless given.
-    pub fn padding(mut self, padding: impl Into<Pair>) -> Conv2dBuilder {
-        self.spec.padding = padding.into().0;
+    /// Zeros beyond each edge, or [`Padding::Same`]; none unless given.
+    pub fn padding(mut self, padding: impl Into<Padding<D>>) -> ConvBuilder<D> {
+        self.options = self.options.padding(padding);
         self
     }
 
     /// The distance between a kernel's elements; 1 unless given.
-    pub fn dilation(mut self, dilation: impl Into<Pair>) -> Conv2dBuilder {
-        self.spec.dilation = dilation.into().0;
+    pub fn dilation(mut self, dilation: impl Into<Sizes<D>>) -> ConvBuilder<D> {
+        self.options = self.options.dilation(dilation);
         self
     }
 
     /// Groups of channels that do not see each other; both channel counts must be multiples of it. 1 unless given.
-    pub fn groups(mut self, groups: usize) -> Conv2dBuilder {
-        self.spec.groups = groups;
+    pub fn groups(mut self, groups: usize) -> ConvBuilder<D> {
+        self.groups = groups;
         self
     }
 
     /// Whether a bias is added; it is unless `false` is given.
-    pub fn bias(mut self, bias: bool) -> Conv2dBuilder {
+    pub fn bias(mut self, bias: bool) -> ConvBuilder<D> {
         self.bias = bias;
         self
     }
 
     /// The layer. With channels that `groups` does not divide, its weight carries the error.
     #[track_caller]
-    pub fn build(self, init: &Init) -> Conv2d {
-        let Conv2dBuilder { inputs, outputs, kernel: [kh, kw], spec, bias } = self;
-        let divides = |n: usize| n.checked_rem(spec.groups) == Some(0);
+    pub fn build(self, init: &Init) -> Conv<D> {
+        let ConvBuilder { inputs, outputs, kernel, options, groups, bias } = self;
+        let options = options.groups(groups);
+        let divides = |n: usize| n.checked_rem(groups) == Some(0);
         if !divides(inputs) || !divides(outputs) {
-            let detail = format!("{inputs} and {outputs} channels cannot be divided into {} group(s)", spec.groups);
-            return Conv2d { weight: Parameter::new(refuse("Conv2d", detail)), bias: None, spec };
+            let detail = format!("{inputs} and {outputs} channels cannot be divided into {groups} group(s)");
+            return Conv { weight: Parameter::new(refuse("Conv", detail)), bias: None, options };
         }
-        let shape = [outputs, inputs / spec.groups, kh, kw];
-        let fan_in = shape[1].saturating_mul(kh).saturating_mul(kw);
+        let shape: Vec<usize> = [outputs, inputs / groups].into_iter().chain(kernel).collect();
+        let fan_in = shape[1..].iter().fold(1, |n: usize, &d| n.saturating_mul(d));
         let weight = Parameter::new(init.layer_weight(shape));
-        Conv2d { weight, bias: bias.then(|| Parameter::new(init.layer_bias(outputs, fan_in))), spec }
+        Conv { weight, bias: bias.then(|| Parameter::new(init.layer_bias(outputs, fan_in))), options }
     }
 }
 

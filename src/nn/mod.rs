@@ -12,7 +12,9 @@
 //! ```
 
 mod activation;
+mod attention;
 mod conv;
+mod conv_transpose;
 mod dropout;
 mod embedding;
 pub mod init;
@@ -21,38 +23,37 @@ mod module;
 mod norm;
 mod parameter;
 mod pool;
+mod recurrent;
+mod resample;
 mod sequential;
 
 pub use activation::{Gelu, Relu, Sigmoid, Silu, Tanh};
-pub use conv::{Conv2d, Conv2dBuilder};
+pub use attention::{AttentionInputs, MultiheadAttention, MultiheadAttentionBuilder};
+pub use conv::{Conv1d, Conv1dBuilder, Conv2d, Conv2dBuilder, Conv3d, Conv3dBuilder};
+pub use conv_transpose::{
+    ConvTranspose1d, ConvTranspose1dBuilder, ConvTranspose2d, ConvTranspose2dBuilder, ConvTranspose3d,
+    ConvTranspose3dBuilder,
+};
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use init::Init;
 pub use linear::Linear;
 pub use module::{Module, Part, StateDict, Visitor};
-pub use norm::{BatchNorm2d, LayerNorm};
+pub use norm::{BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm, RmsNorm};
 pub use parameter::{Buffer, Mode, Parameter};
-pub use pool::{AvgPool2d, MaxPool2d};
+pub use pool::{
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
+    AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d,
+};
+pub use recurrent::{Gru, Lstm, Nonlinearity, Recurrence, Rnn};
+pub use resample::{PixelShuffle, PixelUnshuffle, Upsample};
 pub use sequential::{Flatten, Sequential};
 
 use crate::error::Caller;
 use crate::tensor::Tensor;
 
 /// Height and width; a single number stands for both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pair(pub [usize; 2]);
-
-impl From<usize> for Pair {
-    fn from(both: usize) -> Pair {
-        Pair([both, both])
-    }
-}
-
-impl From<[usize; 2]> for Pair {
-    fn from(pair: [usize; 2]) -> Pair {
-        Pair(pair)
-    }
-}
+pub type Pair = crate::tensor::Sizes<2>;
 
 /// What a layer gives when it cannot use what it was given: a tensor that carries the error, at the user's line.
 #[track_caller]

@@ -52,43 +52,35 @@ impl BatchNorm2d {
         BatchNorm2d { eps, ..self }
     }
 
-    fn observe(&self, mean: &Tensor, var: &Tensor, count: usize) {
-        let unbiased = count as f64 / (count as f64 - 1.0);
+    fn observe(&self, mean: Tensor, var: Tensor) {
         let mix = |old: Tensor, new: Tensor| old * (1.0 - self.momentum) + new * self.momentum;
         no_grad(|| {
-            let channels = self.running_mean.get().shape().clone();
-            let [mean, var] = [mean, var].map(|t| t.detach().reshape(&channels));
             self.running_mean.set(mix(self.running_mean.get(), mean));
-            self.running_var.set(mix(self.running_var.get(), var * unbiased));
+            self.running_var.set(mix(self.running_var.get(), var));
         });
     }
 }
 
 impl Module for BatchNorm2d {
     fn forward(&self, x: &Tensor) -> Tensor {
-        let [n, c, h, w] = match x.dims::<4>() {
-            Ok(dims) => dims,
+        let c = match x.dims::<4>() {
+            Ok([_, c, ..]) => c,
             Err(error) => return Tensor::failed(error),
         };
-        let weight = self.weight.get();
+        let (weight, bias) = (self.weight.get(), self.bias.get());
         if weight.shape() != &[c][..] && weight.error().is_none() {
             let detail = format!("the input {} has {c} channels, the layer {}", x.shape(), weight.shape().numel());
             return refuse("BatchNorm2d", detail);
         }
-        let per_channel = |t: Tensor| t.reshape([c, 1, 1]);
-        let (mean, var) = if self.mode.is_training() {
-            let count = n * h * w;
-            if count < 2 {
-                let detail = format!("training needs more than one value per channel, the input is {}", x.shape());
-                return refuse("BatchNorm2d", detail);
-            }
-            let (mean, var) = (x.mean_keepdim([0, 2, 3]), x.var_keepdim([0, 2, 3], 0.0));
-            self.observe(&mean, &var, count);
-            (mean, var)
-        } else {
-            (per_channel(self.running_mean.get()), per_channel(self.running_var.get()))
-        };
-        (x - mean) / (var + self.eps).sqrt() * per_channel(weight) + per_channel(self.bias.get())
+        if !self.mode.is_training() {
+            let (mean, var) = (self.running_mean.get(), self.running_var.get());
+            return x.batch_norm(&mean, &var, Some(&weight), Some(&bias), self.eps);
+        }
+        let (y, mean, var) = x.batch_norm_training(Some(&weight), Some(&bias), self.eps);
+        if y.error().is_none() {
+            self.observe(mean, var);
+        }
+        y
     }
 
     fn visit(&self, visitor: &mut Visitor<'_>) {
@@ -141,12 +133,137 @@ impl Module for LayerNorm {
             let detail = format!("the input {} does not end with {}", x.shape(), self.shape);
             return refuse("LayerNorm", detail);
         }
-        x.layer_norm(self.shape.rank(), self.eps) * self.weight.get() + self.bias.get()
+        x.layer_norm_with(self.shape.rank(), Some(&self.weight.get()), Some(&self.bias.get()), self.eps)
     }
 
     fn visit(&self, visitor: &mut Visitor<'_>) {
         visitor.parameter("weight", &self.weight);
         visitor.parameter("bias", &self.bias);
+    }
+}
+
+/// Divides by the root of the mean square over the last axes, which have the shape of `weight`:
+/// `x/√(mean(x²) + eps)·weight` (Zhang and Sennrich, 2019).
+///
+/// ```
+/// use sunstone::prelude::*;
+/// use sunstone::nn::{Init, RmsNorm};
+/// let norm = RmsNorm::new([2], &Init::new(0, &Device::cpu())).eps(0.0);
+/// let x = Tensor::from_slice(&[1.0f32, 7.0], [1, 2], &Device::cpu());
+/// assert_eq!(norm.forward(&x).to_vec::<f32>()?, [0.2, 1.4]);
+/// # Ok::<(), sunstone::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct RmsNorm {
+    weight: Parameter,
+    eps: f64,
+}
+
+impl RmsNorm {
+    /// Over the last axes of this shape; weight 1, eps 1e-6.
+    pub fn new(shape: impl Into<Shape>, init: &Init) -> RmsNorm {
+        RmsNorm { weight: Parameter::new(init.ones(shape)), eps: 1e-6 }
+    }
+
+    /// What is added to a mean square before its root.
+    pub fn eps(self, eps: f64) -> RmsNorm {
+        RmsNorm { eps, ..self }
+    }
+}
+
+impl Module for RmsNorm {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let weight = self.weight.get();
+        x.rms_norm(weight.rank(), Some(&weight), self.eps)
+    }
+
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.parameter("weight", &self.weight);
+    }
+}
+
+/// Normalizes each group of channels of each element of `[n, channels, ..]`, then multiplies by `weight` and adds `bias`
+/// (`[channels]` both) (Wu and He, 2018).
+#[derive(Debug)]
+pub struct GroupNorm {
+    weight: Parameter,
+    bias: Parameter,
+    groups: usize,
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// Weight 1, bias 0, eps 1e-5. `groups` has to divide `channels`, or `forward` gives an error.
+    pub fn new(groups: usize, channels: usize, init: &Init) -> GroupNorm {
+        let (weight, bias) = (Parameter::new(init.ones([channels])), Parameter::new(init.zeros([channels])));
+        GroupNorm { weight, bias, groups, eps: 1e-5 }
+    }
+
+    /// What is added to a variance before its root.
+    pub fn eps(self, eps: f64) -> GroupNorm {
+        GroupNorm { eps, ..self }
+    }
+}
+
+impl Module for GroupNorm {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        x.group_norm(self.groups, Some(&self.weight.get()), Some(&self.bias.get()), self.eps)
+    }
+
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.parameter("weight", &self.weight);
+        visitor.parameter("bias", &self.bias);
+    }
+}
+
+/// Normalizes each channel of each element of `[n, channels, h, w]` by itself (Ulyanov et al., 2016). As PyTorch's, it has
+/// no parameters unless asked for.
+#[derive(Debug)]
+pub struct InstanceNorm2d {
+    affine: Option<(Parameter, Parameter)>,
+    channels: usize,
+    eps: f64,
+}
+
+impl InstanceNorm2d {
+    /// Without parameters, eps 1e-5.
+    pub fn new(channels: usize) -> InstanceNorm2d {
+        InstanceNorm2d { affine: None, channels, eps: 1e-5 }
+    }
+
+    /// With a `weight` of 1 and a `bias` of 0, `[channels]` both.
+    pub fn affine(self, init: &Init) -> InstanceNorm2d {
+        let channels = [self.channels];
+        let parameters = (Parameter::new(init.ones(channels)), Parameter::new(init.zeros(channels)));
+        InstanceNorm2d { affine: Some(parameters), ..self }
+    }
+
+    /// What is added to a variance before its root.
+    pub fn eps(self, eps: f64) -> InstanceNorm2d {
+        InstanceNorm2d { eps, ..self }
+    }
+}
+
+impl Module for InstanceNorm2d {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        match x.dims::<4>() {
+            Ok([_, c, ..]) if c == self.channels => {}
+            Ok([_, c, ..]) => {
+                let detail = format!("the input {} has {c} channels, the layer {}", x.shape(), self.channels);
+                return refuse("InstanceNorm2d", detail);
+            }
+            Err(error) => return Tensor::failed(error),
+        }
+        let affine = self.affine.as_ref().map(|(weight, bias)| (weight.get(), bias.get()));
+        let (weight, bias) = (affine.as_ref().map(|a| &a.0), affine.as_ref().map(|a| &a.1));
+        x.instance_norm(weight, bias, self.eps)
+    }
+
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        if let Some((weight, bias)) = &self.affine {
+            visitor.parameter("weight", weight);
+            visitor.parameter("bias", bias);
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Moments<const DECOUPLED: bool> {
     betas: [f64; 2],
     eps: f64,
     weight_decay: f64,
+    /// Parameters of fewer axes do not decay.
+    decay_rank: usize,
     group: Group<2>,
 }
 
@@ -43,7 +45,7 @@ impl<const DECOUPLED: bool> Moments<DECOUPLED> {
     pub fn new(parameters: Vec<(String, Parameter)>, lr: f64) -> Self {
         let group = Group::new(parameters, ["exp_avg", "exp_avg_sq"]);
         let weight_decay = if DECOUPLED { 0.01 } else { 0.0 };
-        Moments { lr, betas: [0.9, 0.999], eps: 1e-8, weight_decay, group }
+        Moments { lr, betas: [0.9, 0.999], eps: 1e-8, weight_decay, decay_rank: 0, group }
     }
 
     /// How slowly the mean and the mean square of the gradient move.
@@ -60,12 +62,18 @@ impl<const DECOUPLED: bool> Moments<DECOUPLED> {
     pub fn weight_decay(self, weight_decay: f64) -> Self {
         Moments { weight_decay, ..self }
     }
+
+    /// Leaves biases and the scales of norms, everything of fewer than two axes, without weight decay.
+    pub fn decay_matrices_only(self) -> Self {
+        Moments { decay_rank: 2, ..self }
+    }
 }
 
 impl<const DECOUPLED: bool> Optimizer for Moments<DECOUPLED> {
     fn step(&mut self, gradients: Gradients) -> Result<()> {
-        let Moments { lr, betas: [b1, b2], eps, weight_decay, .. } = *self;
+        let Moments { lr, betas: [b1, b2], eps, weight_decay, decay_rank, .. } = *self;
         self.group.step(gradients, |p, g, memory| {
+            let weight_decay = if p.rank() < decay_rank { 0.0 } else { weight_decay };
             let g = if weight_decay != 0.0 && !DECOUPLED { g + p * weight_decay } else { g };
             let p = if weight_decay != 0.0 && DECOUPLED { p * (1.0 - lr * weight_decay) } else { p.clone() };
             let squared = &g * &g * (1.0 - b2);

@@ -35,8 +35,30 @@ impl fmt::Display for Step {
             Step::Scatter(s) => {
                 writeln!(
                     f,
-                    "scatter_add axis {} of {:?}: slot {} + slot {} at slot {} -> slot {}",
-                    s.axis, s.shape, s.base.slot, s.src.slot, s.index.slot, s.out
+                    "scatter {}{} axis {} of {:?}: slot {} with slot {} at slot {} -> slot {}",
+                    s.op.name(),
+                    if s.deterministic { " in order" } else { "" },
+                    s.axis,
+                    s.shape,
+                    s.base.slot,
+                    s.src.slot,
+                    s.index.slot,
+                    s.out
+                )
+            }
+            Step::Scan(s) => {
+                let slots: Vec<usize> = s.srcs.iter().map(|o| o.slot).collect();
+                let outs: Vec<usize> = std::iter::once(s.out).chain(s.found).collect();
+                writeln!(f, "{} {} axis {} of {:?}: slots {slots:?} -> {outs:?}", s.op.name(), s.dtype, s.axis, s.shape)
+            }
+            Step::Sort(s) => {
+                let order = if s.descending { "descending" } else { "ascending" };
+                let outs = [s.values, s.indices];
+                let Operand { slot, layout } = &s.src;
+                writeln!(
+                    f,
+                    "sort {order} {} axis {} of {:?}: slot {slot} {layout:?} -> {outs:?}",
+                    s.dtype, s.axis, s.shape
                 )
             }
             Step::Custom(c) => writeln!(f, "custom {} slots {:?} -> {:?}", c.op.0.name(), c.inputs, c.outputs),

@@ -6,13 +6,15 @@
 mod cache;
 mod display;
 mod loops;
+mod order;
 
 pub use cache::{Key, PlanCache};
 pub use loops::{Affine, Instr, InstrKind, Level, Loop, Reg, Store};
+pub use order::{Scan, Sort};
 
 use crate::dtype::DType;
 use crate::error::Caller;
-use crate::graph::{ConvSpec, CustomHandle, Meta};
+use crate::graph::{ConvSpec, CustomHandle, Meta, ReduceOp};
 use crate::shape::{Dims, Layout};
 
 /// A scheduled graph.
@@ -33,7 +35,12 @@ pub struct Plan {
 impl Plan {
     /// Kernels that one run starts, as counted by `Device::stats()`.
     pub fn kernels(&self) -> usize {
-        self.steps.iter().map(|s| if matches!(s, Step::Scatter(_)) { 2 } else { 1 }).sum()
+        let kernels = |step: &Step| match step {
+            Step::Scatter(_) => 2,
+            Step::Sort(s) => s.passes(),
+            _ => 1,
+        };
+        self.steps.iter().map(kernels).sum()
     }
 }
 
@@ -68,15 +75,19 @@ pub struct Origin {
     pub at: Caller,
 }
 
-/// One kernel launch (two for a scatter).
+/// One kernel launch (two for a scatter, several for a sort of long rows).
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Fused maps and reductions.
     Loop(Loop),
     /// A matrix product or convolution, with fused maps behind it.
     Contract(Contract),
-    /// Additions at indexed places.
+    /// Additions, or the largest or smallest, at indexed places.
     Scatter(Scatter),
+    /// Running folds along an axis.
+    Scan(Scan),
+    /// Rows put in order.
+    Sort(Sort),
     /// A user's kernel.
     Custom(Custom),
 }
@@ -136,10 +147,14 @@ pub struct ConvSizes {
     pub ow: usize,
 }
 
-/// `out = base; out[.., index[..], ..] += src`. `out` is contiguous from element 0 and no other operand's slot, except
+/// `out = base; out[.., index[..], ..] ∘= src`, `∘` being `op`. `out` is contiguous from element 0 and no other operand's slot, except
 /// that it may be `base`'s when `base` is laid out as `out` is; then nothing is copied.
 #[derive(Debug, Clone)]
 pub struct Scatter {
+    /// `Sum` of any numbers, `Max` or `Min` of integers.
+    pub op: ReduceOp,
+    /// Whether the same additions must give the same bits in every run.
+    pub deterministic: bool,
     /// The axis that indices count along.
     pub axis: usize,
     /// Sizes of `base` and `out`.
@@ -148,11 +163,11 @@ pub struct Scatter {
     pub count: usize,
     /// Element type of `base`, `src` and `out`.
     pub dtype: DType,
-    /// What is added to.
+    /// What is added to, or compared with.
     pub base: Operand,
-    /// `i32`; negative or too large ones are reported and add nothing.
+    /// `i32`; negative or too large ones are reported and change nothing.
     pub index: Operand,
-    /// What is added.
+    /// What is added, or compared.
     pub src: Operand,
     /// The result's slot.
     pub out: usize,

@@ -2,10 +2,10 @@
 
 use super::OpInfo;
 use crate::device::Device;
-use crate::dtype::DType;
+use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
-use crate::tensor::Tensor;
+use crate::tensor::{Reduction, Tensor};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 
@@ -115,6 +115,34 @@ impl<'a> Call<'a> {
     /// A float.
     pub fn float(&self, name: &str) -> f64 {
         self.read(name, "a number", float)
+    }
+
+    /// A number: an integer if it is written as one.
+    pub fn number(&self, name: &str) -> Scalar {
+        let read = |v: &Value| v.as_i64().map(Scalar::Int).or_else(|| float(v).map(Scalar::Float));
+        self.read(name, "a number", |v| read(v).map(Some)).unwrap_or(Scalar::Int(0))
+    }
+
+    /// An integer of 32 bits.
+    pub fn int32(&self, name: &str) -> i32 {
+        self.read(name, "an integer of 32 bits", |v| v.as_i64().and_then(|n| i32::try_from(n).ok()))
+    }
+
+    /// A list of numbers as an `f32` vector.
+    pub fn vector(&self, name: &str) -> Tensor {
+        let floats = |v: &Value| v.as_array()?.iter().map(|v| float(v).map(|f| f as f32)).collect::<Option<Vec<f32>>>();
+        Tensor::from_vec(self.read(name, "a list of numbers", floats), self.device)
+    }
+
+    /// How the losses of single elements are reduced, as PyTorch names it.
+    pub fn reduction(&self) -> Reduction {
+        self.read("reduction", "mean, sum, none or batchmean", |v| match v.as_str()? {
+            "mean" => Some(Reduction::Mean),
+            "sum" => Some(Reduction::Sum),
+            "none" => Some(Reduction::None),
+            "batchmean" => Some(Reduction::BatchMean),
+            _ => None,
+        })
     }
 
     /// A truth value.

@@ -2,10 +2,10 @@
 //! where that does not work out.
 
 use super::collect::{Graph, Ref};
-use super::decide::Decisions;
+use super::decide::{Decisions, is_opaque};
 use super::pull::{Pull, Stop};
 use crate::device::Caps;
-use crate::graph::{Op, view};
+use crate::graph::view;
 use crate::plan::{InstrKind, Level, Loop, Operand};
 use crate::shape::Dims;
 
@@ -33,7 +33,7 @@ pub enum Work {
         b: Operand,
         epilogue: Loop,
     },
-    /// A scatter or custom op; its operands are found by [`Decisions::place`].
+    /// A scatter, scan, sort or custom op; its operands are found by [`Decisions::place`].
     Opaque {
         node: usize,
         operands: Vec<Operand>,
@@ -120,8 +120,7 @@ pub fn kernels(graph: &Graph, decisions: &Decisions, caps: &Caps) -> Result<Vec<
     let mut kernels = Vec::new();
     let mut forced = Vec::new();
     for n in 0..graph.nodes.len() {
-        let opaque = matches!(graph.nodes[n].op, Op::ScatterAdd { .. } | Op::Custom(_));
-        if opaque {
+        if is_opaque(&graph.nodes[n].op) {
             match context.opaque(n) {
                 Ok(kernel) => kernels.push(kernel),
                 Err(value) => forced.push(value),

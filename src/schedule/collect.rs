@@ -46,16 +46,18 @@ pub struct Graph {
     pub held: Vec<u32>,
     /// Somebody may still ask for node `n`, which is stored if that is cheap.
     pub kept: Vec<bool>,
+    /// Every run must give the same bits.
+    pub deterministic: bool,
 }
 
 impl Graph {
     /// Walks back from `roots` to what is computed already.
-    pub fn collect(roots: Vec<Arc<Node>>, history: History) -> Graph {
+    pub fn collect(roots: Vec<Arc<Node>>, history: History, deterministic: bool) -> Graph {
         let mut walk = Walk::default();
         for root in roots {
             walk.visit(root);
         }
-        walk.finish(history)
+        Graph { deterministic, ..walk.finish(history) }
     }
 
     /// The shape and dtype of an operand.
@@ -100,6 +102,7 @@ impl Graph {
     /// The graph written out: everything that a plan for it depends on.
     pub fn key(&self) -> Key {
         let mut words = Recorder(Vec::with_capacity(self.nodes.len() * 8));
+        words.write_u64(self.deterministic as u64);
         for leaf in &self.leaves {
             leaf.meta.hash(&mut words);
             leaf.realized.layout.hash(&mut words);
@@ -281,6 +284,14 @@ impl Walk {
                     && leaf.realized.layout.is_contiguous(&leaf.meta.shape);
             }
         }
-        Graph { nodes: self.nodes, edges: self.edges, leaves: self.leaves, storages: self.storages, held, kept }
+        Graph {
+            nodes: self.nodes,
+            edges: self.edges,
+            leaves: self.leaves,
+            storages: self.storages,
+            held,
+            kept,
+            deterministic: false,
+        }
     }
 }

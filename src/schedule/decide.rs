@@ -1,7 +1,7 @@
 //! Which values get memory, and which are computed inside the kernels that use them.
 //!
-//! The rule: a value is stored if somebody holds it, if an operand must lie in memory (contractions, scatters, custom
-//! ops, what is gathered from), if it is a fold, contraction or random numbers used by more than one kernel, or if it
+//! The rule: a value is stored if somebody holds it, if an operand must lie in memory (contractions, scatters, scans,
+//! sorts, custom ops, what is gathered from), if it is a fold, contraction or random numbers used by more than one kernel, or if it
 //! is a map used by more than one kernel and recomputing it is dearer than reading it back: more than
 //! [`CHEAP_OPS`] operations or more than [`CHEAP_LOADS`] full-size reads. Everything else is recomputed where it is used.
 
@@ -97,7 +97,7 @@ impl Decisions {
                         }
                     }
                 }
-                Op::ScatterAdd { .. } | Op::Custom(_) => stored = (1 << node.outs.len()) - 1,
+                op if is_opaque(op) => stored = (1 << node.outs.len()) - 1,
                 Op::Reduce { .. }
                 | Op::ArgReduce { .. }
                 | Op::Matmul
@@ -216,10 +216,15 @@ fn out_of(r: Ref) -> usize {
 pub fn in_memory(op: &Op, k: usize) -> bool {
     match op {
         Op::Matmul | Op::Conv(_) | Op::ConvDataGrad { .. } | Op::ConvFilterGrad { .. } => true,
-        Op::ScatterAdd { .. } | Op::Custom(_) => true,
+        op if is_opaque(op) => true,
         Op::Gather { .. } => k == 0,
         _ => false,
     }
+}
+
+/// The ops that neither are fused nor let others be fused with them.
+pub fn is_opaque(op: &Op) -> bool {
+    matches!(op, Op::Scatter { .. } | Op::Scan { .. } | Op::Sort { .. } | Op::Custom(_))
 }
 
 /// The contractions: a kernel has at most one.

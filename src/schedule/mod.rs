@@ -36,7 +36,7 @@ pub enum History {
 pub fn realize(device: &Device, roots: Vec<Arc<Node>>, history: History) -> Result<()> {
     // One thread schedules on a device at a time: what a node holds must not change between planning and running.
     let mut plans = device.plans();
-    let graph = Graph::collect(roots, history);
+    let graph = Graph::collect(roots, history, device.is_deterministic());
     if !graph.nodes.is_empty() {
         run(device, &mut plans, &graph, history)?;
     }

@@ -109,7 +109,7 @@ fn only_there(kernel: &Kernel, slot: usize, at: &Affine) -> bool {
     in_loop && one_pass && kernel.operands().iter().all(|o| o.slot != slot)
 }
 
-/// A scatter adds to its base in place when the base is the plan's own.
+/// A scatter works on its base in place when the base is the plan's own.
 fn scatter_candidate(
     graph: &Graph,
     decisions: &Decisions,
@@ -117,7 +117,7 @@ fn scatter_candidate(
     kernel: &Kernel,
 ) -> Vec<(usize, usize)> {
     let Work::Opaque { node, operands } = &kernel.work else { return vec![] };
-    let crate::graph::Op::ScatterAdd { .. } = graph.nodes[*node].op else { return vec![] };
+    let crate::graph::Op::Scatter { .. } = graph.nodes[*node].op else { return vec![] };
     let base = &operands[0];
     let alone = operands[1..].iter().all(|o| o.slot != base.slot);
     let whole =

@@ -284,7 +284,7 @@ impl<'a> Pull<'a> {
                 })
             }
             op if is_anchor(op) => self.contraction(n, &at),
-            // Scatters and custom ops are always stored, leaves always in memory.
+            // Opaque ops are always stored, leaves always in memory.
             _ => Err(Stop::Force(n, out)),
         }
     }

@@ -6,7 +6,8 @@ use super::decide::Decisions;
 use crate::device::Caps;
 use crate::graph::{ConvSpec, Op};
 use crate::plan::{
-    Contract, ContractKind, ConvSizes, Custom, InstrKind, Loop, Operand, Origin, Output, Plan, Scatter, Slot, Step,
+    Contract, ContractKind, ConvSizes, Custom, InstrKind, Loop, Operand, Origin, Output, Plan, Scan, Scatter, Slot,
+    Sort, Step,
 };
 use crate::shape::{Layout, Shape};
 use rustc_hash::FxHashMap;
@@ -202,10 +203,12 @@ fn step(
             let metas = || graph.edges[node].iter().map(|&r| graph.meta(r).clone()).collect::<Vec<_>>();
             let out = |o: usize| slot_of[&numbering.value(node, o)];
             match (&n.op, operands) {
-                (Op::ScatterAdd { axis }, operands) => {
+                (Op::Scatter { op, axis }, operands) => {
                     let [base, index, src]: [Operand; 3] = operands.try_into().ok()?;
                     let metas = metas();
                     Some(Step::Scatter(Scatter {
+                        op: *op,
+                        deterministic: graph.deterministic,
                         axis: *axis,
                         shape: metas[0].shape.iter().copied().collect(),
                         count: metas[1].shape[*axis],
@@ -217,6 +220,24 @@ fn step(
                         origin: origins.number(node),
                     }))
                 }
+                (Op::Scan { op, axis }, srcs) => Some(Step::Scan(Scan {
+                    op: *op,
+                    axis: *axis,
+                    shape: n.outs[0].shape.iter().copied().collect(),
+                    dtype: n.outs[0].dtype,
+                    srcs,
+                    out: out(0),
+                    found: op.finds().then(|| out(1)),
+                })),
+                (Op::Sort { axis, descending }, operands) => Some(Step::Sort(Sort {
+                    axis: *axis,
+                    descending: *descending,
+                    shape: n.outs[0].shape.iter().copied().collect(),
+                    dtype: n.outs[0].dtype,
+                    src: operands.into_iter().next()?,
+                    values: out(0),
+                    indices: out(1),
+                })),
                 (Op::Custom(op), operands) => Some(Step::Custom(Custom {
                     op: op.clone(),
                     inputs: operands.iter().map(|o| o.slot).collect(),

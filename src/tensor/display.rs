@@ -3,6 +3,7 @@
 use super::Tensor;
 use crate::dtype::{DType, Element};
 use crate::error::Result;
+use half::{bf16, f16};
 use std::fmt;
 
 /// Elements at each end of an axis that is too long to show.
@@ -58,6 +59,8 @@ impl Tensor {
             DType::U32 => shown.texts(|v: u32| v.to_string())?,
             DType::I32 => shown.texts(|v: i32| v.to_string())?,
             DType::I64 => shown.texts(|v: i64| v.to_string())?,
+            DType::F16 => floats(&shown.to_vec::<f16>()?.into_iter().map(f64::from).collect::<Vec<_>>()),
+            DType::BF16 => floats(&shown.to_vec::<bf16>()?.into_iter().map(f64::from).collect::<Vec<_>>()),
             DType::F32 => floats(&shown.to_vec::<f32>()?.iter().map(|&v| v as f64).collect::<Vec<_>>()),
             DType::F64 => floats(&shown.to_vec::<f64>()?),
         };

@@ -1,34 +1,26 @@
-//! Reading and adding at places that other tensors name.
+//! Reading at places that other tensors name.
 
 use super::axes::resolve;
 use super::{Operand, Tensor};
 use crate::dtype::DType;
 use crate::error::Caller;
 use crate::graph::{BinaryOp, Op};
-use crate::shape::Shape;
+use crate::shape::{Dims, Shape};
 
 impl Tensor {
-    /// `out[.., i, ..] = self[.., index[.., i, ..], ..]` along `axis`; all other sizes agree (PyTorch's `gather`).
+    /// `out[.., i, ..] = self[.., index[.., i, ..], ..]` along `axis` (PyTorch's `gather`). On other axes `index` may be
+    /// smaller than `self`; what lies beyond is not read.
     ///
-    /// An index outside the axis is an error of the run that meets it.
+    /// An index outside the axis, negative ones included, is an error of the run that meets it.
     #[track_caller]
     pub fn gather(&self, axis: isize, index: &Tensor) -> Tensor {
         let at = Caller::here();
         match resolve(axis as i64, self.rank()) {
             _ if self.error().is_some() => self.clone(),
-            Ok(axis) => Tensor::apply(Op::Gather { axis }, &[self, &index.as_index(at)], at),
+            Ok(axis) => {
+                Tensor::apply(Op::Gather { axis }, &[&self.cut_to(index, Some(axis), at), &index.as_index(at)], at)
+            }
             Err(detail) => Tensor::bad("gather", at, detail),
-        }
-    }
-
-    /// A copy to which `src` is added at `index` along `axis`; repeated indices accumulate (PyTorch's `scatter_add`).
-    #[track_caller]
-    pub fn scatter_add(&self, axis: isize, index: &Tensor, src: &Tensor) -> Tensor {
-        let at = Caller::here();
-        match resolve(axis as i64, self.rank()) {
-            _ if self.error().is_some() => self.clone(),
-            Ok(axis) => Tensor::apply(Op::ScatterAdd { axis }, &[self, &index.as_index(at), src], at),
-            Err(detail) => Tensor::bad("scatter_add", at, detail),
         }
     }
 
@@ -93,6 +85,20 @@ impl Tensor {
         let iota = Tensor::source(Op::Iota { axis: shape.rank() - 1, shape: shape.clone() }, &v.node.device, at);
         let index = self.as_index(at).reshape_to(self.shape().iter().copied().chain([1]).collect(), at);
         iota.binary(BinaryOp::Eq, Operand::Tensor(index), at)
+    }
+
+    /// Its beginning on every axis on which `index` is smaller, but for `axis`.
+    pub(crate) fn cut_to(&self, index: &Tensor, axis: Option<usize>, at: Caller) -> Tensor {
+        if self.rank() != index.rank() {
+            return self.clone();
+        }
+        let size = |i: usize| if Some(i) == axis { self.shape()[i] } else { self.shape()[i].min(index.shape()[i]) };
+        let shape: Shape = (0..self.rank()).map(size).collect();
+        if shape == *self.shape() {
+            return self.clone();
+        }
+        let (starts, steps) = (Dims::from_elem(0, self.rank()), Dims::from_elem(1, self.rank()));
+        Tensor::apply(Op::Slice { starts, steps, shape }, &[self], at)
     }
 
     /// Integers as indices.

@@ -1,10 +1,12 @@
 //! Element by element: unary and binary ops, operators, comparisons, choices and casts.
 //!
 //! Type promotion, the one rule: two tensors meet at [`DType::promote`] of their types; a plain number takes the
-//! tensor's type, except that a float next to an integer or bool tensor makes both `f32`. Division, and functions that
-//! are defined for floats only, turn integers and bools into `f32` first.
+//! tensor's type, except that a float next to an integer or bool tensor makes both `f32`, and that a factor or a divisor
+//! of a half stays `f32` until the result is rounded. Division, and functions that are defined for floats only, turn
+//! integers and bools into `f32` first.
 
 use super::Tensor;
+use super::half::scales;
 use crate::dtype::{DType, Scalar};
 use crate::error::Caller;
 use crate::graph::{BinaryOp, Op, Param, UnaryOp};
@@ -31,6 +33,12 @@ impl From<Tensor> for Operand {
     }
 }
 
+impl From<Scalar> for Operand {
+    fn from(value: Scalar) -> Operand {
+        Operand::Scalar(value)
+    }
+}
+
 macro_rules! operand_from {
     ($($t:ty)*) => {$(impl From<$t> for Operand {
         fn from(v: $t) -> Operand {
@@ -38,11 +46,11 @@ macro_rules! operand_from {
         }
     })*};
 }
-operand_from!(bool u8 u32 i32 i64 f32 f64);
+operand_from!(bool u8 u32 i32 i64 half::f16 half::bf16 f32 f64);
 
 impl Operand {
     /// As a tensor beside `other`, in the type the number takes there.
-    fn beside(self, other: &Tensor, at: Caller) -> Tensor {
+    pub(super) fn beside(self, other: &Tensor, at: Caller) -> Tensor {
         match self {
             Operand::Tensor(t) => t,
             Operand::Scalar(value) => {
@@ -60,7 +68,7 @@ impl Operand {
 
 impl Tensor {
     /// Both operands in one dtype and one shape.
-    fn aligned(self: &Tensor, other: Operand, name: &'static str, at: Caller) -> (Tensor, Tensor) {
+    pub(super) fn aligned(self: &Tensor, other: Operand, name: &'static str, at: Caller) -> (Tensor, Tensor) {
         let other = other.beside(self, at);
         let dtype = self.dtype().promote(other.dtype());
         let (a, b) = (self.cast_at(dtype, at), other.cast_at(dtype, at));
@@ -76,6 +84,9 @@ impl Tensor {
     pub(crate) fn binary(&self, op: BinaryOp, other: Operand, at: Caller) -> Tensor {
         if let Err(error) = self.value() {
             return Tensor::failed(error);
+        }
+        if self.dtype().is_half() && scales(op) && matches!(other, Operand::Scalar(_)) {
+            return self.widened(at, |x| x.binary(op, other, at));
         }
         let (mut a, mut b) = self.aligned(other, op.name(), at);
         let floats_only = matches!(op, BinaryOp::Div | BinaryOp::Pow | BinaryOp::Atan2);
@@ -130,11 +141,12 @@ impl Tensor {
         self.where_(&mask.logical_not(), value)
     }
 
-    /// Limited to `min..=max`; NaN stays NaN.
+    /// Limited to `min..=max`; NaN stays NaN, and where the bounds are crossed `max` wins. At a bound that is a number there
+    /// is no slope; at one that is a tensor's element the two share it.
     #[track_caller]
     pub fn clamp(&self, min: impl Into<Operand>, max: impl Into<Operand>) -> Tensor {
         let at = Caller::here();
-        self.binary(BinaryOp::Max, min.into(), at).binary(BinaryOp::Min, max.into(), at)
+        self.bounded(BinaryOp::Max, BinaryOp::Le, min.into(), at).bounded(BinaryOp::Min, BinaryOp::Ge, max.into(), at)
     }
 
     /// `x²`
@@ -147,7 +159,7 @@ impl Tensor {
     #[track_caller]
     pub fn silu(&self) -> Tensor {
         let at = Caller::here();
-        self.binary(BinaryOp::Mul, self.unary(UnaryOp::Sigmoid, at).into(), at)
+        self.widened(at, |x| x.binary(BinaryOp::Mul, x.unary(UnaryOp::Sigmoid, at).into(), at))
     }
 
     /// `x · Φ(x)` with the exact normal distribution function (Hendrycks and Gimpel, 2016).
@@ -155,9 +167,11 @@ impl Tensor {
     pub fn gelu(&self) -> Tensor {
         let at = Caller::here();
         let mul = |a: &Tensor, b: Operand| a.binary(BinaryOp::Mul, b, at);
-        let erf = mul(self, std::f64::consts::FRAC_1_SQRT_2.into()).unary(UnaryOp::Erf, at);
-        let phi = mul(&erf.binary(BinaryOp::Add, 1.0.into(), at), 0.5.into());
-        mul(self, phi.into())
+        self.widened(at, |x| {
+            let erf = mul(x, std::f64::consts::FRAC_1_SQRT_2.into()).unary(UnaryOp::Erf, at);
+            let phi = mul(&erf.binary(BinaryOp::Add, 1.0.into(), at), 0.5.into());
+            mul(x, phi.into())
+        })
     }
 
     /// `x` to a constant power.
@@ -327,16 +341,14 @@ macro_rules! operators {
             type Output = Tensor;
             #[track_caller]
             fn $method(self, other: &Tensor) -> Tensor {
-                let at = Caller::here();
-                Operand::from(self).beside(other, at).binary(BinaryOp::$op, other.into(), at)
+                other.after_number(BinaryOp::$op, self.into(), Caller::here())
             }
         }
         impl ops::$trait<Tensor> for $t {
             type Output = Tensor;
             #[track_caller]
             fn $method(self, other: Tensor) -> Tensor {
-                let at = Caller::here();
-                Operand::from(self).beside(&other, at).binary(BinaryOp::$op, other.into(), at)
+                other.after_number(BinaryOp::$op, self.into(), Caller::here())
             }
         }
     )*};

@@ -1,21 +1,53 @@
 //! The user's tensor: a handle on an output of the lazy graph, or the error that took its place.
 
+mod activation;
+mod arith;
+mod arrange;
+mod attention;
 mod axes;
 mod contract;
+mod conv;
 mod create;
+mod ctc;
 mod custom;
+mod diagonal;
 mod display;
+mod draw;
+mod einsum;
+mod half;
 mod index;
+mod interpolate;
+mod loss;
 mod map;
+mod norm;
+mod order;
+mod pad;
+mod pool;
+mod pool_adaptive;
+mod put;
 mod reduce;
 mod rows;
+mod scan;
 mod select;
 mod shaping;
+mod sizes;
 mod slice;
+mod statistics;
+mod views;
 
+pub use arrange::Indexing;
+pub use attention::AttentionOptions;
 pub use axes::Axes;
+pub use conv::{ConvOptions, ConvTransposeOptions, Padding};
+pub use ctc::CtcLoss;
 pub use custom::custom;
+pub use interpolate::{InterpolateMode, InterpolateOptions};
+pub use loss::{BceWithLogits, CrossEntropy, NllLoss, Reduction};
 pub use map::Operand;
+pub use pad::PadMode;
+pub use pool::PoolOptions;
+pub use shaping::IntoSizes;
+pub use sizes::Sizes;
 pub use slice::{Index, IntoIndices, step};
 
 use crate::device::Device;

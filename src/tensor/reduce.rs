@@ -3,7 +3,7 @@
 use super::{Axes, Tensor};
 use crate::dtype::DType;
 use crate::error::Caller;
-use crate::graph::{BinaryOp, Op, ReduceOp, UnaryOp};
+use crate::graph::{BinaryOp, Op, ReduceOp};
 use crate::shape::Dims;
 
 impl Tensor {
@@ -27,19 +27,21 @@ impl Tensor {
     }
 
     fn mean_at(&self, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
-        let x = if self.dtype().is_float() { self.clone() } else { self.cast_at(DType::F32, at) };
-        let sum = x.reduce(ReduceOp::Sum, axes, keepdim, at);
-        let count = self.numel() as f64 / sum.numel().max(1) as f64;
-        sum.binary(BinaryOp::Mul, (1.0 / count).into(), at)
+        self.floating(at).widened(at, |x| {
+            let sum = x.reduce(ReduceOp::Sum, axes, keepdim, at);
+            let count = self.numel() as f64 / sum.numel().max(1) as f64;
+            sum.binary(BinaryOp::Mul, (1.0 / count).into(), at)
+        })
     }
 
     fn var_at(&self, axes: Axes, correction: f64, keepdim: bool, at: Caller) -> Tensor {
-        let x = if self.dtype().is_float() { self.clone() } else { self.cast_at(DType::F32, at) };
-        let centred = x.binary(BinaryOp::Sub, x.mean_at(axes.clone(), true, at).into(), at);
-        let squares = centred.binary(BinaryOp::Mul, (&centred).into(), at);
-        let sum = squares.reduce(ReduceOp::Sum, axes, keepdim, at);
-        let count = self.numel() as f64 / sum.numel().max(1) as f64;
-        sum.binary(BinaryOp::Mul, (1.0 / (count - correction)).into(), at)
+        self.floating(at).widened(at, |x| {
+            let centred = x.binary(BinaryOp::Sub, x.mean_at(axes.clone(), true, at).into(), at);
+            let squares = centred.binary(BinaryOp::Mul, (&centred).into(), at);
+            let sum = squares.reduce(ReduceOp::Sum, axes, keepdim, at);
+            let count = self.numel() as f64 / sum.numel().max(1) as f64;
+            sum.binary(BinaryOp::Mul, (1.0 / (count - correction).max(0.0)).into(), at)
+        })
     }
 
     /// `E[x]` over the axes. Integers and bools become `f32`.
@@ -66,38 +68,55 @@ impl Tensor {
         self.var_at(axes.into(), correction, true, Caller::here())
     }
 
-    /// The square root of [`Tensor::var`].
+    /// The square root of [`Tensor::var`]; where it is 0, so is its gradient.
     #[track_caller]
     pub fn std(&self, axes: impl Into<Axes>, correction: f64) -> Tensor {
         let at = Caller::here();
-        self.var_at(axes.into(), correction, false, at).unary(UnaryOp::Sqrt, at)
+        let axes = axes.into();
+        self.widened(at, |x| x.var_at(axes, correction, false, at).root(at))
+    }
+
+    /// [`Tensor::std`] with the axes left in place.
+    #[track_caller]
+    pub fn std_keepdim(&self, axes: impl Into<Axes>, correction: f64) -> Tensor {
+        let at = Caller::here();
+        let axes = axes.into();
+        self.widened(at, |x| x.var_at(axes, correction, true, at).root(at))
     }
 
     /// True where any element over the axes is not 0.
     #[track_caller]
     pub fn any(&self, axes: impl Into<Axes>) -> Tensor {
-        let at = Caller::here();
-        let axes = axes.into();
-        self.truth_over(ReduceOp::Max, false, axes, at)
+        self.truth_over(ReduceOp::Max, false, axes.into(), false, Caller::here())
+    }
+
+    /// [`Tensor::any`] with the axes left in place.
+    #[track_caller]
+    pub fn any_keepdim(&self, axes: impl Into<Axes>) -> Tensor {
+        self.truth_over(ReduceOp::Max, false, axes.into(), true, Caller::here())
     }
 
     /// True where every element over the axes is not 0.
     #[track_caller]
     pub fn all(&self, axes: impl Into<Axes>) -> Tensor {
-        let at = Caller::here();
-        let axes = axes.into();
-        self.truth_over(ReduceOp::Min, true, axes, at)
+        self.truth_over(ReduceOp::Min, true, axes.into(), false, Caller::here())
+    }
+
+    /// [`Tensor::all`] with the axes left in place.
+    #[track_caller]
+    pub fn all_keepdim(&self, axes: impl Into<Axes>) -> Tensor {
+        self.truth_over(ReduceOp::Min, true, axes.into(), true, Caller::here())
     }
 
     /// Over no elements the answer is `empty`.
-    fn truth_over(&self, op: ReduceOp, empty: bool, axes: Axes, at: Caller) -> Tensor {
+    fn truth_over(&self, op: ReduceOp, empty: bool, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
         let x = self.cast_at(DType::Bool, at);
         match (axes.resolve(self.rank()), x.value()) {
             (Ok(list), Ok(v)) if list.iter().any(|&a| self.shape()[a] == 0) => {
-                let shape = self.shape().without(&list);
+                let shape = if keepdim { self.shape().with_ones(&list) } else { self.shape().without(&list) };
                 Tensor::constant(shape, empty.into(), DType::Bool, &v.node.device, at)
             }
-            _ => x.reduce(op, axes, false, at),
+            _ => x.reduce(op, axes, keepdim, at),
         }
     }
 
@@ -166,7 +185,9 @@ reduce_methods! {
     /// `Π` over the axes.
     prod prod_keepdim = Prod;
     /// The largest; NaN wins; an error over no elements. Elements that tie share the gradient evenly.
+    #[doc(alias = "amax")]
     max max_keepdim = Max;
     /// The smallest; NaN wins; an error over no elements. Elements that tie share the gradient evenly.
+    #[doc(alias = "amin")]
     min min_keepdim = Min;
 }

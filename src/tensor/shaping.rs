@@ -25,6 +25,11 @@ macro_rules! into_sizes {
                 self.iter().map(|&d| i64::try_from(d).unwrap_or(i64::MAX)).collect()
             }
         }
+        impl IntoSizes for Vec<$t> {
+            fn into_sizes(self) -> Vec<i64> {
+                (&self[..]).into_sizes()
+            }
+        }
     )*};
 }
 into_sizes!(i32 i64 isize usize);
@@ -41,6 +46,22 @@ impl IntoSizes for Shape {
     }
 }
 
+/// The sizes whose product is `numel`, the one that is -1 worked out from the rest.
+pub(crate) fn work_out(sizes: &[i64], numel: usize) -> Option<Shape> {
+    let known = sizes.iter().filter(|&&d| d != -1).try_fold(1i64, |n, &d| n.checked_mul(d))?;
+    let open = sizes.iter().filter(|&&d| d == -1).count();
+    if open > 1 || sizes.iter().any(|&d| d < -1) {
+        return None;
+    }
+    let numel = numel as i64;
+    let rest = match open {
+        0 if known == numel => 1,
+        1 if known != 0 && numel % known == 0 => numel / known,
+        _ => return None,
+    };
+    Some(sizes.iter().map(|&d| if d == -1 { rest } else { d } as usize).collect())
+}
+
 impl Tensor {
     pub(crate) fn reshape_to(&self, shape: Shape, at: Caller) -> Tensor {
         if *self.shape() == shape { self.clone() } else { Tensor::apply(Op::Reshape(shape), &[self], at) }
@@ -51,9 +72,10 @@ impl Tensor {
         if self.error().is_some() || self.shape() == shape {
             return self.clone();
         }
-        let Some(missing) = shape.rank().checked_sub(self.rank()) else {
+        if self.shape().broadcast(shape).as_ref() != Some(shape) {
             return Tensor::bad(name, at, format!("cannot broadcast {} to {shape}", self.shape()));
-        };
+        }
+        let missing = shape.rank() - self.rank();
         let aligned: Shape = std::iter::repeat_n(1, missing).chain(self.shape().iter().copied()).collect();
         let x = self.reshape_to(aligned, at);
         if x.shape() == shape { x } else { Tensor::apply(Op::Expand(shape.clone()), &[&x], at) }
@@ -71,20 +93,10 @@ impl Tensor {
     pub fn reshape(&self, sizes: impl IntoSizes) -> Tensor {
         let at = Caller::here();
         let sizes = sizes.into_sizes();
-        let known = sizes.iter().filter(|&&d| d != -1).try_fold(1i64, |n, &d| n.checked_mul(d));
-        let open = sizes.iter().filter(|&&d| d == -1).count();
-        let bad = || Tensor::bad("reshape", at, format!("cannot reshape {} to {sizes:?}", self.shape()));
-        let numel = self.numel() as i64;
-        match known {
+        match work_out(&sizes, self.numel()) {
             _ if self.error().is_some() => self.clone(),
-            Some(known) if open <= 1 && sizes.iter().all(|&d| d >= -1) => {
-                if open == 1 && (known == 0 || numel % known != 0) {
-                    return bad();
-                }
-                let size = |d: i64| if d == -1 { numel / known } else { d } as usize;
-                self.reshape_to(sizes.iter().map(|&d| size(d)).collect(), at)
-            }
-            _ => bad(),
+            Some(shape) => self.reshape_to(shape, at),
+            None => Tensor::bad("reshape", at, format!("cannot reshape {} to {sizes:?}", self.shape())),
         }
     }
 
@@ -152,6 +164,7 @@ impl Tensor {
     }
 
     /// With two axes exchanged.
+    #[doc(alias = "swapaxes")]
     #[track_caller]
     pub fn transpose(&self, a: isize, b: isize) -> Tensor {
         let at = Caller::here();
@@ -172,10 +185,29 @@ impl Tensor {
         if self.rank() < 2 { self.clone() } else { self.transpose(-2, -1) }
     }
 
-    /// Stretched to `shape` by the broadcasting rule: axes of size 1 are repeated, missing ones are added in front.
+    /// Stretched to `sizes` by the broadcasting rule: axes of size 1 are repeated, missing ones are added in front; -1
+    /// leaves an axis as it is.
+    ///
+    /// ```
+    /// # use sunstone::prelude::*;
+    /// let x = Tensor::arange(2, &Device::cpu()).reshape([2, 1]);
+    /// assert_eq!(*x.expand([3, -1, 2]).shape(), [3, 2, 2]);
+    /// # Ok::<(), sunstone::Error>(())
+    /// ```
     #[track_caller]
-    pub fn expand(&self, shape: impl Into<Shape>) -> Tensor {
-        self.broadcast(&shape.into(), "expand", Caller::here())
+    pub fn expand(&self, sizes: impl IntoSizes) -> Tensor {
+        let at = Caller::here();
+        let sizes = sizes.into_sizes();
+        Tensor::attempt("expand", at, &[self], || {
+            let missing = sizes.len().checked_sub(self.rank());
+            let size = |(i, &d): (usize, &i64)| match d {
+                -1 => i.checked_sub(missing?).map(|a| self.shape()[a]),
+                _ => usize::try_from(d).ok(),
+            };
+            let shape = sizes.iter().enumerate().map(size).collect::<Option<Dims<usize>>>();
+            let shape = shape.ok_or_else(|| format!("cannot expand {} to {sizes:?}", self.shape()))?;
+            Ok(self.broadcast(&shape.into_iter().collect(), "expand", at))
+        })
     }
 
     /// The order of elements along the axes reversed.
@@ -183,6 +215,7 @@ impl Tensor {
     pub fn flip(&self, axes: impl Into<Axes>) -> Tensor {
         let at = Caller::here();
         let axes = match axes.into().resolve(self.rank()) {
+            _ if self.error().is_some() => return self.clone(),
             Ok(axes) => axes,
             Err(detail) => return Tensor::bad("flip", at, detail),
         };
@@ -214,21 +247,6 @@ impl Tensor {
         Tensor::apply(op, &[self], at)
     }
 
-    /// Cut along `axis` into pieces of `size`, the last one smaller if it does not divide.
-    #[track_caller]
-    pub fn split(&self, size: usize, axis: isize) -> Vec<Tensor> {
-        let at = Caller::here();
-        match resolve(axis as i64, self.rank()) {
-            _ if self.error().is_some() => vec![self.clone()],
-            Ok(a) if size > 0 => {
-                let n = self.shape()[a];
-                (0..n).step_by(size).map(|s| self.narrow(axis, s, size.min(n - s))).collect()
-            }
-            Ok(_) => vec![Tensor::bad("split", at, "pieces of size 0")],
-            Err(detail) => vec![Tensor::bad("split", at, detail)],
-        }
-    }
-
     /// Sliding windows of `size` elements along `axis`, `step` apart, as a new last axis (PyTorch's `unfold`).
     ///
     /// ```
@@ -242,17 +260,9 @@ impl Tensor {
         let at = Caller::here();
         match resolve(axis as i64, self.rank()) {
             _ if self.error().is_some() => self.clone(),
-            Ok(axis) => Tensor::apply(Op::Unfold { axis, size, step, dilation: 1 }, &[self], at),
+            Ok(axis) => self.windows_along(axis, size, step, 1, at),
             Err(detail) => Tensor::bad("unfold", at, detail),
         }
-    }
-
-    /// `padding[i]` is how many elements of `value` to put before and after axis `i`.
-    #[track_caller]
-    pub fn pad(&self, padding: &[(usize, usize)], value: impl Into<Scalar>) -> Tensor {
-        let at = Caller::here();
-        let (lo, hi) = padding.iter().copied().unzip::<_, _, Vec<_>, Vec<_>>();
-        self.pad_with(lo.into(), hi.into(), value.into(), at)
     }
 
     pub(crate) fn pad_with(&self, lo: Dims<usize>, hi: Dims<usize>, value: Scalar, at: Caller) -> Tensor {
@@ -285,7 +295,7 @@ impl Tensor {
     }
 
     /// A few at a time, so that no kernel has to read more buffers than the least of devices allows.
-    fn cat_tree(tensors: &[&Tensor], axis: usize, at: Caller) -> Tensor {
+    pub(crate) fn cat_tree(tensors: &[&Tensor], axis: usize, at: Caller) -> Tensor {
         const AT_ONCE: usize = 4;
         if tensors.len() <= AT_ONCE {
             return Tensor::apply(Op::Concat { axis }, tensors, at);

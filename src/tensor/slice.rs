@@ -88,6 +88,12 @@ impl<T: Into<Index>> IntoIndices for T {
     }
 }
 
+impl IntoIndices for &[Index] {
+    fn into_indices(self) -> Vec<Index> {
+        self.to_vec()
+    }
+}
+
 macro_rules! tuple_indices {
     ($($name:ident)*) => {
         impl<$($name: Into<Index>),*> IntoIndices for ($($name,)*) {

@@ -1,6 +1,7 @@
 //! One table of ops: each case is run on every device against the CPU, and its gradient against differences in f64.
 
 use sunstone::prelude::*;
+use sunstone::tensor::PoolOptions;
 
 /// Which numbers an op wants.
 #[derive(Clone, Copy, Debug)]
@@ -205,6 +206,103 @@ pub fn cases() -> Vec<Case> {
         let i = Tensor::from_slice(&[0, 3, 3, 0, 2, 3], [2, 3], &v[0].device());
         v[0].scatter_add(0, &i, &v[1]).square()
     });
+    case!(c, "gather of a part", [[4, 5] => Any], |v| {
+        let i = Tensor::from_slice(&[0, 3, 3, 1, 2, 0], [2, 3], &v[0].device());
+        v[0].gather(0, &i).exp()
+    });
+    case!(c, "scatter_add of a part", [[4, 5] => Any, [3, 4] => Any], |v| {
+        let i = Tensor::from_slice(&[0, 3, 3, 0, 2, 3], [2, 3], &v[0].device());
+        v[0].scatter_add(0, &i, &v[1]).square()
+    });
+    case!(c, "scatter", [[4, 3] => Any, [3, 3] => Any], |v| {
+        let i = Tensor::from_slice(&[0, 3, 3, 0, 2, 3, 0, 1, 3], [3, 3], &v[0].device());
+        v[0].scatter(0, &i, &v[1]).square()
+    });
+    case!(c, "scatter of a part", [[3, 2, 4] => Any, [3, 2, 5] => Any], |v| {
+        let i = Tensor::from_slice(&[3, 0, 1, 1, 1, 2], [2, 1, 3], &v[0].device());
+        v[0].scatter(-1, &i, &v[1]).exp()
+    });
+    case!(c, "take_along", [[4, 1, 3] => Any], |v| {
+        let i = Tensor::from_slice(&[0, 3, 3, 1, 2, 0], [3, 2, 1], &v[0].device());
+        v[0].take_along(&i, 0).sin()
+    });
+    case!(c, "take", [[4, 3] => Any], |v| {
+        v[0].take(&Tensor::from_slice(&[0, 11, 11, 5], [2, 2], &v[0].device())).exp()
+    });
+    case!(c, "index", [[4, 3, 2] => Any], |v| {
+        let i = Tensor::from_slice(&[0, -1, 3], [3, 1], &v[0].device());
+        let j = Tensor::from_slice(&[0, 2], [2], &v[0].device());
+        v[0].index(&[&i, &j]).exp()
+    });
+    case!(c, "index_put", [[4, 3, 2] => Any, [2, 1] => Any], |v| {
+        let i = Tensor::from_slice(&[0, -1, 3], [3, 1], &v[0].device());
+        let j = Tensor::from_slice(&[0, 2], [2], &v[0].device());
+        v[0].index_put(&[&i, &j], &v[1], false).square()
+    });
+    case!(c, "index_put that accumulates", [[4, 3] => Any, [3, 3] => Any], |v| {
+        v[0].index_put(&[&index(&[0, -1, 3], &v[0])], &v[1], true).square()
+    });
+    case!(c, "index_add", [[4, 3] => Any, [4, 2] => Any], |v| v[0].index_add(1, &index(&[2, 2], &v[0]), &v[1]).sin());
+    case!(c, "index_copy", [[4, 3] => Any, [2, 3] => Any], |v| v[0].index_copy(0, &index(&[2, 0], &v[0]), &v[1]).sin());
+    case!(c, "index_fill", [[4, 3] => Any], |v| v[0].index_fill(1, &index(&[2, 0], &v[0]), 7.0).sin());
+    // ---- order
+    case!(c, "cumsum", [[3, 5] => Any], |v| v[0].cumsum(1).sin());
+    case!(c, "cumsum of columns", [[5, 2, 3] => Any], |v| v[0].cumsum(0).sin());
+    case!(c, "cumsum of long rows", [[2, 1500] => Any], |v| v[0].cumsum(-1));
+    case!(c, "cumsum of many columns", [[70, 4100] => Any], |v| v[0].cumsum(0));
+    case!(c, "cumprod", [[3, 5] => Any], |v| v[0].cumprod(1).sin());
+    case!(c, "cumprod with zeros", [[2, 5] => Any], |v| {
+        let some = Tensor::from_slice(&[1, 0, 1, 0, 1], [5], &v[0].device()).cast(v[0].dtype());
+        (&v[0] - v[0].detach() * some).cumprod(1).sin()
+    });
+    case!(c, "cumprod of long rows", [[2, 70] => Positive], |v| (&v[0] * 0.75).cumprod(1));
+    case!(c, "cummax", [[3, 5] => Any], |v| {
+        let (m, i) = v[0].cummax(1);
+        m.exp() * (i.cast(v[0].dtype()) + 1.0)
+    });
+    case!(c, "cummin of long rows", [[2, 1100] => Any], |v| {
+        let (m, i) = v[0].cummin(1);
+        m + i.cast(v[0].dtype()) * 0.125
+    });
+    case!(c, "logcumsumexp", [[3, 5] => Any], |v| v[0].logcumsumexp(1).sin());
+    case!(c, "logcumsumexp of long rows", [[2, 100] => Any], |v| (&v[0] * 9.0).logcumsumexp(1));
+    case!(c, "linear_scan", [[3, 5] => Any, [3, 5] => Any], |v| v[0].linear_scan(&v[1], 1).sin());
+    case!(c, "linear_scan of long rows", [[2, 100] => Any, [100] => Unit], |v| v[0].linear_scan(&v[1], -1));
+    case!(c, "scans of integers", [[3, 90] => Any], |v| {
+        let x = (&v[0] * 10.0).cast(DType::I32);
+        let small = x.abs().cast(DType::U8);
+        let (m, i) = small.cummin(1);
+        let (t, j) = x.gt(12).cummax(1);
+        let odd = (&small * 2u8 + 1u8).cumprod(1);
+        [x.cumsum(1), small.cumsum(1), m, i, t.cast(DType::I32), j, odd, x.gt(0).cumsum(1), x.cummax(1).0]
+            .iter().enumerate().fold(v[0].zeros_like(), |sum, (k, y)| sum + y.cast(v[0].dtype()) * (k + 1) as f64)
+    }, rough);
+    case!(c, "sort", [[3, 5] => Any], |v| {
+        let (x, i) = v[0].sort(1, false);
+        x.exp() * (i.cast(v[0].dtype()) + 1.0)
+    });
+    case!(c, "sort of columns, descending", [[5, 3] => Any], |v| v[0].sort(0, true).0.exp().cumsum(0));
+    case!(c, "sort of long rows", [[2, 2500] => Any], |v| {
+        let (x, i) = v[0].sort(1, false);
+        x + i.cast(v[0].dtype()) * 0.125
+    });
+    case!(c, "sort of long columns", [[1100, 2] => Any], |v| v[0].sort(0, true).0);
+    case!(c, "sort of integers", [[3, 90] => Any], |v| {
+        let x = (&v[0] * 10.0).cast(DType::I32);
+        let small = x.abs().cast(DType::U8);
+        let (a, i) = x.sort(1, true);
+        let (b, j) = small.sort(1, false);
+        let (t, k) = x.gt(0).sort(1, true);
+        [a, i, b, j, t.cast(DType::I32), k, small.cast(DType::U32).argsort(1, false)].iter().enumerate()
+            .fold(v[0].zeros_like(), |sum, (k, y)| sum + y.cast(v[0].dtype()) * (k + 1) as f64)
+    }, rough);
+    case!(c, "topk", [[3, 7] => Any], |v| v[0].topk(3, 1, true).0.exp() * v[0].topk(3, 1, false).0);
+    case!(c, "kthvalue and median", [[3, 7] => Any], |v| v[0].kthvalue(2, 1).0.exp() * v[0].median(1).0 + v[0].median_all());
+    case!(c, "searchsorted", [[3, 7] => Any, [3, 5] => Any], |v| {
+        let sorted = v[0].sort(1, false).0;
+        let (a, b) = (sorted.searchsorted(&v[1], false), v[1].bucketize(&sorted.narrow(0, 1, 1).squeeze(0), true));
+        (a * 10 + b).cast(v[0].dtype())
+    }, rough);
     case!(c, "one_hot", [[4] => Any], |v| {
         v[0].abs().cast(DType::I32).one_hot(3).cast(v[0].dtype()) * v[0].unsqueeze(1)
     });
@@ -237,11 +335,11 @@ pub fn cases() -> Vec<Case> {
     case!(c, "conv2d of a transpose", [[2, 5, 6, 3] => Any, [4, 3, 3, 2] => Any], |v| {
         v[0].permute(&[0, 3, 1, 2]).conv2d(&v[1], ConvSpec::default())
     });
-    case!(c, "max_pool2d", [[2, 3, 4, 6] => Any], |v| v[0].max_pool2d([2, 2], [2, 2], [0, 0]));
-    case!(c, "max_pool2d overlapping", [[1, 2, 7, 6] => Any], |v| v[0].max_pool2d([3, 3], [2, 2], [1, 1]));
-    case!(c, "max_pool2d with a rest", [[1, 2, 5, 7] => Any], |v| v[0].max_pool2d([2, 2], [2, 2], [0, 0]));
-    case!(c, "avg_pool2d", [[2, 3, 4, 6] => Any], |v| v[0].avg_pool2d([2, 2], [2, 2], [0, 0]).exp());
-    case!(c, "avg_pool2d overlapping", [[1, 2, 5, 5] => Any], |v| v[0].avg_pool2d([3, 3], [1, 1], [1, 1]));
+    case!(c, "max_pool2d", [[2, 3, 4, 6] => Any], |v| v[0].max_pool2d(PoolOptions::new([2, 2]).stride([2, 2]).padding([0, 0])));
+    case!(c, "max_pool2d overlapping", [[1, 2, 7, 6] => Any], |v| v[0].max_pool2d(PoolOptions::new([3, 3]).stride([2, 2]).padding([1, 1])));
+    case!(c, "max_pool2d with a rest", [[1, 2, 5, 7] => Any], |v| v[0].max_pool2d(PoolOptions::new([2, 2]).stride([2, 2]).padding([0, 0])));
+    case!(c, "avg_pool2d", [[2, 3, 4, 6] => Any], |v| v[0].avg_pool2d(PoolOptions::new([2, 2]).stride([2, 2]).padding([0, 0])).exp());
+    case!(c, "avg_pool2d overlapping", [[1, 2, 5, 5] => Any], |v| v[0].avg_pool2d(PoolOptions::new([3, 3]).stride([1, 1]).padding([1, 1])));
     // ---- together
     case!(c, "normalised by a batch", [[4, 3, 2, 2] => Any], |v| {
         let mean = v[0].mean_keepdim([0, 2, 3]);

@@ -52,3 +52,16 @@ pub fn numbers(n: usize, salt: u64) -> Vec<f32> {
         })
         .collect()
 }
+
+/// A text of `n` words with a grammar: an article, an adjective, a noun, a verb, and so on.
+pub fn sentences(n: usize) -> String {
+    const WORDS: [[&str; 4]; 4] = [
+        ["the", "a", "this", "no"],
+        ["old", "grey", "kind", "small"],
+        ["cat", "queen", "wizard", "fox"],
+        ["sees.\n", "jumps.\n", "waits.\n", "hides.\n"],
+    ];
+    let choices = numbers(n, 11).into_iter().map(|x| (x + 2.0) as usize);
+    let words: Vec<&str> = choices.enumerate().map(|(i, choice)| WORDS[i % 4][choice]).collect();
+    words.join(" ")
+}

@@ -22,12 +22,12 @@ _tensors = {}
 
 def randn(*shape, dtype=torch.float32):
     """Standard normal numbers."""
-    return torch.randn(*shape, generator=_generator).to(dtype)
+    return torch.randn(shape, generator=_generator).to(dtype)
 
 
 def uniform(low, high, *shape, dtype=torch.float32):
     """Uniform numbers in [low, high)."""
-    return (torch.rand(*shape, generator=_generator) * (high - low) + low).to(dtype)
+    return (torch.rand(shape, generator=_generator) * (high - low) + low).to(dtype)
 
 
 def integers(low, high, *shape, dtype=torch.int32):

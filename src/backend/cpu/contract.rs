@@ -2,6 +2,7 @@
 
 use super::copy::{elements, elements_mut};
 use super::eval::{Job, Target};
+use super::half::Half;
 use super::memory::{Uses, allocate, of};
 use super::num::Num;
 use super::program::Program;
@@ -13,6 +14,8 @@ use crate::dtype::{DType, Scalar};
 use crate::error::Result;
 use crate::plan::{Affine, Contract, ContractKind, Instr, InstrKind, Level, Loop, Operand, Origin, Store};
 use crate::shape::{Dims, Layout, Shape};
+use ::half::{bf16, f16};
+use bytemuck::Pod;
 use gemm::Parallelism;
 use rayon::prelude::*;
 use smallvec::SmallVec;
@@ -143,9 +146,23 @@ fn with_loads(e: &Loop, slot: usize, at: &Affine) -> Loop {
 
 fn contract(c: &Contract, a: &[u8], b: &[u8], dst: &mut [u8]) -> Result<()> {
     match c.dtype {
+        DType::F16 => contract_halves::<f16>(c, a, b, dst),
+        DType::BF16 => contract_halves::<bf16>(c, a, b, dst),
         DType::F64 => contract_typed::<f64>(c, elements(a), elements(b), elements_mut(dst)),
         _ => contract_typed::<f32>(c, elements(a), elements(b), elements_mut(dst)),
     }
+}
+
+/// Halves are contracted as `f32`; only the result is rounded.
+fn contract_halves<T: Half + Pod>(c: &Contract, a: &[u8], b: &[u8], dst: &mut [u8]) -> Result<()> {
+    let wide = |bytes: &[u8]| elements::<T>(bytes).iter().map(|h| h.value()).collect::<Vec<f32>>();
+    let a_wide = wide(a);
+    let b_wide = if c.a.slot == c.b.slot { None } else { Some(wide(b)) };
+    let dst = elements_mut::<T>(dst);
+    let mut result = vec![0.0; dst.len()];
+    contract_typed(c, &a_wide, b_wide.as_deref().unwrap_or(&a_wide), &mut result)?;
+    dst.iter_mut().zip(result).for_each(|(d, v)| *d = T::round(v));
+    Ok(())
 }
 
 fn contract_typed<T: Num>(c: &Contract, a: &[T], b: &[T], dst: &mut [T]) -> Result<()> {

@@ -30,6 +30,10 @@ macro_rules! with_width {
                 type $t = u8;
                 $body
             }
+            2 => {
+                type $t = u16;
+                $body
+            }
             4 => {
                 type $t = u32;
                 $body

@@ -8,6 +8,7 @@ use super::simd::{map1, map2, vectorised};
 use crate::dtype::DType;
 use crate::graph::{BinaryOp, UnaryOp};
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
+use half::{bf16, f16};
 
 /// Runs `$body` with `$t` standing for the element type of `$dtype`.
 macro_rules! with_type {
@@ -31,6 +32,14 @@ macro_rules! with_type {
             }
             DType::I64 => {
                 type $t = i64;
+                $body
+            }
+            DType::F16 => {
+                type $t = half::f16;
+                $body
+            }
+            DType::BF16 => {
+                type $t = half::bf16;
                 $body
             }
             DType::F32 => {
@@ -180,13 +189,20 @@ vectorised! {
 
 /// `op` on elements of `dtype`.
 pub fn unary(op: UnaryOp, dtype: DType, x: &[u8], dst: &mut [u8]) {
-    match (op, dtype) {
-        (op, DType::F32) if op.is_predicate() => predicate_float::<f32>(op, cast_slice(x), cast_slice_mut(dst)),
-        (op, DType::F64) if op.is_predicate() => predicate_float::<f64>(op, cast_slice(x), cast_slice_mut(dst)),
-        (op, _) if op.is_predicate() => with_type!(dtype, T => is_zero::<T>(cast_slice(x), cast_slice_mut(dst))),
-        (op, DType::F32) => unary_float::<f32>(op, cast_slice(x), cast_slice_mut(dst)),
-        (op, DType::F64) => unary_float::<f64>(op, cast_slice(x), cast_slice_mut(dst)),
-        (op, _) => with_type!(dtype, T => unary_num::<T>(op, cast_slice(x), cast_slice_mut(dst))),
+    match dtype {
+        DType::F16 => float::<f16>(op, x, dst),
+        DType::BF16 => float::<bf16>(op, x, dst),
+        DType::F32 => float::<f32>(op, x, dst),
+        DType::F64 => float::<f64>(op, x, dst),
+        _ if op.is_predicate() => with_type!(dtype, T => is_zero::<T>(cast_slice(x), cast_slice_mut(dst))),
+        _ => with_type!(dtype, T => unary_num::<T>(op, cast_slice(x), cast_slice_mut(dst))),
+    }
+}
+
+fn float<T: Float>(op: UnaryOp, x: &[u8], dst: &mut [u8]) {
+    match op.is_predicate() {
+        true => predicate_float::<T>(op, cast_slice(x), cast_slice_mut(dst)),
+        false => unary_float::<T>(op, cast_slice(x), cast_slice_mut(dst)),
     }
 }
 
@@ -203,6 +219,7 @@ pub fn select(bytes: usize, c: &[u8], a: &[u8], b: &[u8], dst: &mut [u8]) {
     let c = cast_slice(c);
     match bytes {
         1 => choose::<u8>(c, a, b, dst),
+        2 => choose::<u16>(c, cast_slice(a), cast_slice(b), cast_slice_mut(dst)),
         4 => choose::<u32>(c, cast_slice(a), cast_slice(b), cast_slice_mut(dst)),
         _ => choose::<u64>(c, cast_slice(a), cast_slice(b), cast_slice_mut(dst)),
     }

@@ -2,7 +2,7 @@
 //!
 //! - `program` turns a loop into stages, buffers and tasks, once; `run` spreads the tasks over threads and `eval`
 //!   evaluates one of them; `maps`, `chain`, `fold` and `random` are its kernels, `walk` its addresses.
-//! - `contract` (matrix products), `conv` and `scatter` are the other steps.
+//! - `contract` (matrix products), `conv`, `scatter`, `scan` and `sort` are the other steps.
 
 mod buffers;
 mod chain;
@@ -13,6 +13,7 @@ mod copy;
 mod domain;
 mod eval;
 mod fold;
+mod half;
 mod maps;
 mod math;
 mod memory;
@@ -20,8 +21,10 @@ mod num;
 mod program;
 mod random;
 mod run;
+mod scan;
 mod scatter;
 mod simd;
+mod sort;
 mod sources;
 mod steps;
 mod walk;

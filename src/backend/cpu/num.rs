@@ -2,7 +2,9 @@
 //!
 //! The scheduler checks which op is defined for which dtype; where one is not, a method here gives some value.
 
+use super::half::Half;
 use super::math;
+use ::half::{bf16, f16};
 use bytemuck::{Pod, Zeroable};
 
 /// A `bool` in memory: 0 or 1.
@@ -326,7 +328,8 @@ floats! {
     f64 { exp = f64::exp, log = f64::ln, tanh = f64::tanh, erf = math::erf_f64, sigmoid = sigmoid_f64, }
 }
 
-/// Conversion between element types: Rust's `as`, and for `bool` the comparison with zero.
+/// Conversion between element types: Rust's `as`, by way of `f32` where a half is involved, and for `bool` the comparison
+/// with zero.
 pub trait Convert<T>: Num {
     fn convert(self) -> T;
 }
@@ -334,6 +337,7 @@ pub trait Convert<T>: Num {
 macro_rules! conversions {
     ($($from:ident)*) => {$(
         conversions!(@from $from: u8 u32 i32 i64 f32 f64);
+        conversions!(@half $from: f16 bf16);
         impl Convert<Truth> for $from {
             #[inline(always)]
             fn convert(self) -> Truth { (self != $from::ZERO).into() }
@@ -341,6 +345,16 @@ macro_rules! conversions {
         impl Convert<$from> for Truth {
             #[inline(always)]
             fn convert(self) -> $from { self.0 as $from }
+        }
+    )*};
+    (@half $other:ident: $($half:ident)*) => {$(
+        impl Convert<$half> for $other {
+            #[inline(always)]
+            fn convert(self) -> $half { Half::round(self as f32) }
+        }
+        impl Convert<$other> for $half {
+            #[inline(always)]
+            fn convert(self) -> $other { Half::value(self) as $other }
         }
     )*};
     (@from $from:ident: $($to:ident)*) => {$(

@@ -1,4 +1,4 @@
-//! Additions at indexed places. Each place receives its additions in the order of the sources, on any number of threads.
+//! Additions (or the largest, or the smallest) at indexed places. Each place receives its additions in the order of the sources, on any number of threads.
 
 use super::broken;
 use super::copy::{elements, elements_mut, pack};
@@ -7,6 +7,7 @@ use super::num::Num;
 use super::sources::out_of_range;
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::graph::ReduceOp;
 use crate::plan::{Origin, Scatter};
 use crate::shape::{Dims, Layout, Shape};
 use rayon::prelude::*;
@@ -17,7 +18,7 @@ const SMALL: usize = 1 << 16;
 /// Parts into which the places are divided when there is one lane group only.
 const PARTS: usize = 8;
 
-/// Copies `base`, unless it lies in `out` already, and adds.
+/// Copies `base`, unless it lies in `out` already, and folds the sources in.
 pub fn run(
     s: &Scatter,
     base: Option<&[u8]>,
@@ -40,7 +41,12 @@ pub fn run(
         let mut sizes = s.shape.clone();
         sizes[s.axis] = s.count;
         let src = packed(elements::<T>(src), &s.src.layout, &sizes)?;
-        add(s, index, &sizes, &src, out, origins)
+        match s.op {
+            ReduceOp::Sum => fold(s, index, &sizes, &src, out, origins, |a: T, b| a.add(b)),
+            ReduceOp::Max => fold(s, index, &sizes, &src, out, origins, |a: T, b| Num::max(a, b)),
+            ReduceOp::Min => fold(s, index, &sizes, &src, out, origins, |a: T, b| Num::min(a, b)),
+            ReduceOp::Prod => Err(broken("a scatter of products")),
+        }
     })
 }
 
@@ -49,7 +55,7 @@ fn outside() -> crate::error::Error {
 }
 
 /// The operand's elements in row-major order: itself, where it is so already.
-fn packed<'d, T: Num>(data: &'d [T], layout: &Layout, sizes: &[usize]) -> Result<Cow<'d, [T]>> {
+pub(super) fn packed<'d, T: Num>(data: &'d [T], layout: &Layout, sizes: &[usize]) -> Result<Cow<'d, [T]>> {
     let shape = Shape::from(sizes);
     match (layout.is_contiguous(&shape), usize::try_from(layout.offset)) {
         (true, Ok(first)) => {
@@ -60,7 +66,15 @@ fn packed<'d, T: Num>(data: &'d [T], layout: &Layout, sizes: &[usize]) -> Result
     }
 }
 
-fn add<T: Num>(s: &Scatter, index: &[u8], sizes: &[usize], src: &[T], out: &mut [T], origins: &[Origin]) -> Result<()> {
+fn fold<T: Num>(
+    s: &Scatter,
+    index: &[u8],
+    sizes: &[usize],
+    src: &[T],
+    out: &mut [T],
+    origins: &[Origin],
+    op: impl Fn(T, T) -> T + Copy + Sync,
+) -> Result<()> {
     let rows = s.shape[s.axis];
     let post: usize = s.shape[s.axis + 1..].iter().product();
     // Where the axes behind stand still, one index moves a whole row (an embedding's gradient).
@@ -81,7 +95,7 @@ fn add<T: Num>(s: &Scatter, index: &[u8], sizes: &[usize], src: &[T], out: &mut 
     let (len, count) = (rows * post, s.count * post);
     let each = index.len() / (src.len() / count);
     let lanes = |(i, out): (usize, &mut [T])| {
-        add_rows(&index[i * each..][..each], &src[i * count..][..count], post, by_row, 0, out);
+        fold_rows(&index[i * each..][..each], &src[i * count..][..count], post, by_row, 0, out, op);
     };
     if src.len() < SMALL {
         out.chunks_mut(len).enumerate().for_each(lanes);
@@ -91,23 +105,31 @@ fn add<T: Num>(s: &Scatter, index: &[u8], sizes: &[usize], src: &[T], out: &mut 
         // Each thread owns some rows and picks what falls there.
         let part = rows.div_ceil(PARTS);
         let parts = out.par_chunks_mut(part * post).enumerate();
-        parts.for_each(|(i, out)| add_rows(&index, src, post, by_row, i * part, out));
+        parts.for_each(|(i, out)| fold_rows(&index, src, post, by_row, i * part, out, op));
     }
     Ok(())
 }
 
-/// Adds the rows of `src` to those of `out`, whose first row is number `first`; other rows are left to others.
-fn add_rows<T: Num>(index: &[i32], src: &[T], post: usize, by_row: bool, first: usize, out: &mut [T]) {
+/// Folds the rows of `src` into those of `out`, whose first row is number `first`; other rows are left to others.
+fn fold_rows<T: Num>(
+    index: &[i32],
+    src: &[T],
+    post: usize,
+    by_row: bool,
+    first: usize,
+    out: &mut [T],
+    op: impl Fn(T, T) -> T,
+) {
     for (i, src) in src.chunks(post).enumerate() {
         if by_row {
             let row = (index[i] as usize).checked_sub(first).and_then(|row| out.get_mut(row * post..(row + 1) * post));
-            row.into_iter().flatten().zip(src).for_each(|(d, &v)| *d = d.add(v));
+            row.into_iter().flatten().zip(src).for_each(|(d, &v)| *d = op(*d, v));
             continue;
         }
         for (q, (&v, &at)) in src.iter().zip(&index[i * post..]).enumerate() {
             let place = (at as usize).checked_sub(first).and_then(|row| out.get_mut(row * post + q));
             if let Some(d) = place {
-                *d = d.add(v);
+                *d = op(*d, v);
             }
         }
     }

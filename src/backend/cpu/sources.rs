@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Origin, Reg};
 use crate::random::Distribution;
 use bytemuck::{cast_slice, cast_slice_mut};
+use half::{bf16, f16};
 use std::mem::take;
 
 impl<'a> Frame<'a> {
@@ -23,6 +24,8 @@ impl<'a> Frame<'a> {
             DType::U32 => dst[..4].copy_from_slice(&(scalar.to_i64() as u32).to_ne_bytes()),
             DType::I32 => dst[..4].copy_from_slice(&(scalar.to_i64() as i32).to_ne_bytes()),
             DType::I64 => dst[..8].copy_from_slice(&scalar.to_i64().to_ne_bytes()),
+            DType::F16 => dst[..2].copy_from_slice(&f16::from_f32(scalar.to_f32(DType::F16)).to_ne_bytes()),
+            DType::BF16 => dst[..2].copy_from_slice(&bf16::from_f32(scalar.to_f32(DType::BF16)).to_ne_bytes()),
             DType::F32 => dst[..4].copy_from_slice(&(scalar.to_f64() as f32).to_ne_bytes()),
             DType::F64 => dst[..8].copy_from_slice(&scalar.to_f64().to_ne_bytes()),
         }

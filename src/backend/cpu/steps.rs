@@ -4,12 +4,12 @@ use super::contract::ContractStep;
 use super::eval::{Job, Target};
 use super::memory::Uses;
 use super::program::Program;
-use super::{broken, run, scatter};
+use super::{broken, run, scan, scatter, sort};
 use crate::device::{Executable, MemoryManager, Storage};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
 use crate::graph::Meta;
-use crate::plan::{Custom, Loop, Origin, Plan, Scatter, Step};
+use crate::plan::{Custom, Loop, Origin, Plan, Scan, Scatter, Sort, Step};
 use std::sync::Arc;
 
 /// See the module.
@@ -24,6 +24,8 @@ enum Ready {
     Loop(LoopStep),
     Contract(ContractStep),
     Scatter(Uses),
+    Scan(Uses),
+    Sort(Uses),
     Custom(Uses),
 }
 
@@ -35,6 +37,10 @@ impl CpuPlan {
                 Step::Loop(l) => Ready::Loop(LoopStep::new(l)?),
                 Step::Contract(c) => Ready::Contract(ContractStep::new(c)?),
                 Step::Scatter(s) => Ready::Scatter(Uses::new([s.base.slot, s.index.slot, s.src.slot], [s.out])),
+                Step::Scan(s) => {
+                    Ready::Scan(Uses::new(s.srcs.iter().map(|o| o.slot), std::iter::once(s.out).chain(s.found)))
+                }
+                Step::Sort(s) => Ready::Sort(Uses::new([s.src.slot], [s.values, s.indices])),
                 Step::Custom(c) => Ready::Custom(Uses::new(c.inputs.clone(), c.outputs.clone())),
             })
         };
@@ -55,6 +61,8 @@ impl Executable for CpuPlan {
                 (Step::Loop(_), Ready::Loop(l)) => l.run(slots, scalars, origins)?,
                 (Step::Contract(c), Ready::Contract(r)) => r.run(c, slots, scalars, origins, &self.manager)?,
                 (Step::Scatter(s), Ready::Scatter(uses)) => run_scatter(s, uses, slots, origins)?,
+                (Step::Scan(s), Ready::Scan(uses)) => run_scan(s, uses, slots)?,
+                (Step::Sort(s), Ready::Sort(uses)) => run_sort(s, uses, slots)?,
                 (Step::Custom(c), Ready::Custom(uses)) => run_custom(c, uses, slots)?,
                 _ => return Err(broken("a step that was not made ready")),
             }
@@ -101,6 +109,22 @@ fn run_scatter(s: &Scatter, uses: &Uses, slots: &[Arc<Storage>], origins: &[Orig
     let base = (s.base.slot != s.out).then(|| views.shared(uses.local(s.base.slot)));
     let (index, src) = (views.shared(uses.local(s.index.slot)), views.shared(uses.local(s.src.slot)));
     scatter::run(s, base, index, src, out, origins)
+}
+
+fn run_scan(s: &Scan, uses: &Uses, slots: &[Arc<Storage>]) -> Result<()> {
+    let mut held = uses.hold(slots)?;
+    let mut views = held.views();
+    let out = views.take(uses.local(s.out))?;
+    let found = s.found.map(|slot| views.take(uses.local(slot))).transpose()?;
+    let srcs: Vec<&[u8]> = s.srcs.iter().map(|o| views.shared(uses.local(o.slot))).collect();
+    scan::run(s, &srcs, out, found)
+}
+
+fn run_sort(s: &Sort, uses: &Uses, slots: &[Arc<Storage>]) -> Result<()> {
+    let mut held = uses.hold(slots)?;
+    let mut views = held.views();
+    let (values, indices) = (views.take(uses.local(s.values))?, views.take(uses.local(s.indices))?);
+    sort::run(s, views.shared(uses.local(s.src.slot)), values, indices)
 }
 
 /// The first bytes of a slot: a contiguous tensor.

@@ -104,7 +104,7 @@ pub(super) fn caps(device: &wgpu::Device, hardware: Option<String>) -> Caps {
         hardware,
         driver: driver(&info),
         software,
-        dtypes: vec![DType::Bool, DType::U8, DType::U32, DType::I32, DType::F32],
+        dtypes: vec![DType::Bool, DType::U8, DType::U32, DType::I32, DType::F16, DType::BF16, DType::F32],
         max_buffers_per_kernel: buffers,
         max_buffer_bytes: largest_buffer(limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)),
         wide_bytes: true,

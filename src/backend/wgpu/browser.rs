@@ -129,14 +129,18 @@ impl Core {
         start: usize,
         count: usize,
     ) -> Result<Vec<u8>> {
-        let (buffer, mut at, end) = self.range(storage, dtype, start, count)?;
-        let mut elements = Vec::with_capacity(count * dtype.bytes());
+        let (buffer, begin, end) = self.range(storage, dtype, start, count)?;
+        // Only whole words can be copied; a half may begin or end within one.
+        let (mut at, last) = (begin & !3, end.next_multiple_of(4));
+        let mut skip = begin - at;
+        let mut elements = Vec::with_capacity(count * dtype.bytes() + 4);
         loop {
-            let size = (end - at).min(CHUNK);
+            let size = (last - at).min(CHUNK);
             let words = self.download_async(Some((buffer, at as u64, size as u64))).await?;
-            narrow(dtype, &words, &mut elements);
-            at += size;
-            if at == end {
+            narrow(dtype, &words[skip.min(words.len())..], &mut elements);
+            (at, skip) = (at + size, 0);
+            if at == last {
+                elements.truncate(count * dtype.bytes());
                 return Ok(elements);
             }
         }

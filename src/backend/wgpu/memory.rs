@@ -102,7 +102,7 @@ impl Core {
         }
         let (mut offset, whole) = (0, bytes.len() <= CHUNK);
         for chunk in bytes.chunks(CHUNK / wide * dtype.bytes()) {
-            let words = widened(dtype, chunk);
+            let words = whole_words(widened(dtype, chunk));
             self.write_words(buffer, offset, &words)?;
             offset += words.len() as u64;
             if !whole {
@@ -129,14 +129,18 @@ impl Core {
 
     /// See [`Backend::read`](crate::device::Backend::read).
     pub(super) fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
-        let (buffer, mut at, end) = self.range(storage, dtype, start, count)?;
-        let mut elements = Vec::with_capacity(count * dtype.bytes());
+        let (buffer, begin, end) = self.range(storage, dtype, start, count)?;
+        // Only whole words can be copied; a half may begin or end within one.
+        let (mut at, last) = (begin & !3, end.next_multiple_of(4));
+        let mut skip = begin - at;
+        let mut elements = Vec::with_capacity(count * dtype.bytes() + 4);
         loop {
-            let size = (end - at).min(CHUNK);
+            let size = (last - at).min(CHUNK);
             let words = self.download(Some((buffer, at as u64, size as u64)))?;
-            narrow(dtype, &words, &mut elements);
-            at += size;
-            if at == end {
+            narrow(dtype, &words[skip.min(words.len())..], &mut elements);
+            (at, skip) = (at + size, 0);
+            if at == last {
+                elements.truncate(count * dtype.bytes());
                 return Ok(elements);
             }
         }
@@ -258,6 +262,16 @@ fn widened(dtype: DType, bytes: &[u8]) -> std::borrow::Cow<'_, [u8]> {
         DType::Bool => bytes.iter().flat_map(|&b| [(b != 0) as u8, 0, 0, 0]).collect::<Vec<u8>>().into(),
         _ => bytes.into(),
     }
+}
+
+/// Filled up with zeros to whole words, which is all that can be copied.
+fn whole_words(bytes: std::borrow::Cow<'_, [u8]>) -> std::borrow::Cow<'_, [u8]> {
+    if bytes.len().is_multiple_of(4) {
+        return bytes;
+    }
+    let mut bytes = bytes.into_owned();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes.into()
 }
 
 /// And back.

@@ -196,3 +196,29 @@ fn convolutions_and_their_gradients() {
         }
     }
 }
+
+#[test]
+fn products_of_halves_are_those_of_f32_rounded_once() {
+    use crate::dtype::bf16;
+    let (m, n, k) = (9, 33, 301);
+    let half = |v: Vec<f32>| v.into_iter().map(bf16::from_f32).collect::<Vec<_>>();
+    let (a, b, bias) = (half(noise(m * k, 1)), half(noise(k * n, 2)), half(noise(n, 3)));
+    for with_bias in [None, Some(2)] {
+        let kind = ContractKind::Matmul { batch: [].into_iter().collect(), m, n, k };
+        let e = epilogue(&[m, n], 3, DType::BF16, with_bias);
+        let (x, y) = (operand(0, 0, &[k as i64, 1]), operand(1, 0, &[n as i64, 1]));
+        let c = Contract { kind, dtype: DType::BF16, a: x, b: y, epilogue: e };
+        let slots = [bytes(&a), bytes(&b), bytes(&bias), vec![0xFF; 2 * m * n]];
+        let got = bf16::from_bytes(&run(vec![Step::Contract(c)], &slots, &[]).unwrap()[3]);
+        for (at, got) in got.into_iter().enumerate() {
+            let (i, j) = (at / n, at % n);
+            let exact: f64 = (0..k).map(|t| f64::from(a[i * k + t]) * f64::from(b[t * n + j])).sum();
+            let want = match with_bias {
+                Some(_) => (f64::from(bf16::from_f64(exact)) + f64::from(bias[j])).max(0.0),
+                None => exact,
+            };
+            let got = f64::from(got);
+            assert!((got - want).abs() <= 0.008 * exact.abs().max(want.abs()) + 1e-5, "{at}: {got}, not {want}");
+        }
+    }
+}

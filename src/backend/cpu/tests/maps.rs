@@ -1,6 +1,7 @@
 //! Every map on every dtype, against formulas on single numbers.
 
 use super::*;
+use crate::dtype::{bf16, f16};
 use crate::graph::{BinaryOp, Meta, Op, UnaryOp, infer};
 use crate::shape::Shape;
 
@@ -17,6 +18,8 @@ fn encode(dtype: DType, values: &[f64], ints: &[i64]) -> Vec<u8> {
         DType::U32 => bytes(&ints.iter().map(|&v| v as u32).collect::<Vec<_>>()),
         DType::I32 => bytes(&ints.iter().map(|&v| v as i32).collect::<Vec<_>>()),
         DType::I64 => bytes(ints),
+        DType::F16 => bytes(&values.iter().map(|&v| f16::from_f32(v as f32)).collect::<Vec<_>>()),
+        DType::BF16 => bytes(&values.iter().map(|&v| bf16::from_f32(v as f32)).collect::<Vec<_>>()),
         DType::F32 => bytes(&values.iter().map(|&v| v as f32).collect::<Vec<_>>()),
         DType::F64 => bytes(values),
     }
@@ -32,8 +35,20 @@ fn decode(dtype: DType, raw: &[u8]) -> Vec<f64> {
         DType::U32 => all::<u32>(raw),
         DType::I32 => all::<i32>(raw),
         DType::I64 => all::<i64>(raw),
+        DType::F16 => all::<f16>(raw),
+        DType::BF16 => all::<bf16>(raw),
         DType::F32 => all::<f32>(raw),
         DType::F64 => all::<f64>(raw),
+    }
+}
+
+/// A float as a dtype holds it.
+fn rounded(dtype: DType, v: f64) -> f64 {
+    match dtype {
+        DType::F16 => f16::from_f32(v as f32).into(),
+        DType::BF16 => bf16::from_f32(v as f32).into(),
+        DType::F32 => v as f32 as f64,
+        _ => v,
     }
 }
 
@@ -57,7 +72,13 @@ fn sample(dtype: DType, count: usize) -> Vec<u8> {
 }
 
 fn close(dtype: DType, got: f64, want: f64) -> bool {
-    let tolerance = if dtype == DType::F32 { 2e-6 } else { 1e-12 };
+    let (tolerance, want) = match dtype {
+        // One step, should the f32 result lie near the middle between two.
+        DType::F16 => (1e-3, rounded(dtype, want)),
+        DType::BF16 => (8e-3, rounded(dtype, want)),
+        DType::F32 => (2e-6, want),
+        _ => (1e-12, want),
+    };
     got == want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= tolerance * want.abs().max(1e-30)
 }
 
@@ -237,12 +258,11 @@ fn every_binary_op_on_every_dtype_with_and_without_broadcasting() {
                     let (a, b) = (x[at(strides[0])], y[at(strides[1])]);
                     let want = match dtype.is_float() {
                         // The quotient is rounded to the dtype before its floor is taken.
-                        true if (op, dtype) == (BinaryOp::FloorDiv, DType::F32) => ((a / b) as f32).floor() as f64,
+                        true if op == BinaryOp::FloorDiv && dtype != DType::F64 => ((a / b) as f32).floor() as f64,
                         true => binary_float(op, a, b),
                         false => binary_int(op, dtype, a as i128, b as i128),
                     };
-                    let narrow = if dtype == DType::F32 { (want as f32) as f64 } else { want };
-                    let ok = close(dtype, got, narrow) || close(dtype, got, want);
+                    let ok = close(dtype, got, rounded(dtype, want)) || close(dtype, got, want);
                     assert!(ok, "{op:?} {dtype} of {a} and {b}: {got} instead of {want}");
                 }
             }
@@ -267,9 +287,8 @@ fn conversions_saturate_and_see_every_non_zero() {
                     (true, DType::U32) => x as u32 as f64,
                     (true, DType::I32) => x as i32 as f64,
                     (true, DType::I64) => x as i64 as f64,
-                    (_, DType::F32) => x as f32 as f64,
-                    (_, DType::F64) => x,
-                    (false, to) => wrap(to, x as i128),
+                    (false, to) if !to.is_float() => wrap(to, x as i128),
+                    (_, to) => rounded(to, x),
                 };
                 assert!(got == want || (got.is_nan() && want.is_nan()), "{from} {x} to {to}: {got} {want}");
             }

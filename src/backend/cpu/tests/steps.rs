@@ -23,7 +23,19 @@ fn scatter(shape: &[usize], axis: usize, count: usize, by_row: bool, out: usize)
         index.layout.strides.resize(shape.len(), 0);
     }
     let (base, src) = (contiguous(0, shape), contiguous(2, &sizes));
-    Scatter { axis, shape: shape.into(), count, dtype: DType::F32, base, index, src, out, origin: 0 }
+    Scatter {
+        op: crate::graph::ReduceOp::Sum,
+        deterministic: false,
+        axis,
+        shape: shape.into(),
+        count,
+        dtype: DType::F32,
+        base,
+        index,
+        src,
+        out,
+        origin: 0,
+    }
 }
 
 #[test]

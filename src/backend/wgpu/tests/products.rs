@@ -174,6 +174,8 @@ fn origin() -> Origin {
 fn scatter(b: &WgpuBackend, dtype: DType, out: usize, slots: &[Data]) -> Result<Vec<Vec<u8>>> {
     // [2, 4] with [2, 5] sources along axis 1; the sources lie transposed.
     let step = Step::Scatter(Scatter {
+        op: ReduceOp::Sum,
+        deterministic: false,
         axis: 1,
         shape: Dims::from_slice(&[2, 4]),
         count: 5,
@@ -211,6 +213,8 @@ fn many_additions_at_one_place() {
     let b = backend_or_return!();
     let n = 10_000;
     let step = Step::Scatter(Scatter {
+        op: ReduceOp::Sum,
+        deterministic: false,
         axis: 0,
         shape: Dims::from_slice(&[1]),
         count: n,
