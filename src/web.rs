@@ -7,10 +7,12 @@ mod bench;
 mod digits;
 mod pause;
 mod tensor;
+mod text;
 
 pub use bench::bench;
 pub use digits::DigitsSession;
 pub use tensor::{WebTensor, op, ops};
+pub use text::TextSession;
 
 use crate::device::Device;
 use crate::error::Error;

@@ -264,7 +264,7 @@ impl Training {
 }
 
 /// Losses that the device may still be computing, each with its step.
-pub struct Unread(Vec<(u64, Tensor)>);
+pub struct Unread(pub(super) Vec<(u64, Tensor)>);
 
 impl Unread {
     /// Reads them, in one transfer.
@@ -281,7 +281,7 @@ impl Unread {
     }
 }
 
-fn finite(step: u64, value: f32) -> Result<(u64, f32)> {
+pub(super) fn finite(step: u64, value: f32) -> Result<(u64, f32)> {
     match value.is_finite() {
         true => Ok((step, value)),
         false => Err(Error::NotFinite { step, value: value as f64 }),

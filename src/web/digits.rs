@@ -312,12 +312,12 @@ impl DigitsSession {
     }
 }
 
-fn busy() -> JsValue {
+pub(super) fn busy() -> JsValue {
     invalid("the session is in the middle of a step")
 }
 
 /// Steps until the next look, a power of two, so that few plans are made for it.
-fn pace(milliseconds_a_step: f64) -> u64 {
+pub(super) fn pace(milliseconds_a_step: f64) -> u64 {
     let steps = (LOOK / milliseconds_a_step).clamp(1.0, MOST as f64) as u64;
     1 << steps.ilog2()
 }

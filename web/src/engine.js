@@ -24,7 +24,11 @@ export function createEngine(post) {
   }
 
   const replace = (old, next) => {
-    old?.free();
+    try {
+      old?.free();
+    } catch {
+      // It is still writing; what it holds goes with its last reference.
+    }
     return next;
   };
 
