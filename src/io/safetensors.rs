@@ -216,7 +216,8 @@ mod tests {
         for (name, tensor) in &tensors {
             let (_, back) = loaded.iter().find(|(n, _)| n == name).unwrap();
             assert_eq!((back.shape(), back.dtype()), (tensor.shape(), tensor.dtype()), "{name}");
-            assert_eq!(back.to_bytes().unwrap(), tensor.to_bytes().unwrap(), "{name}");
+            let bytes = |t: &Tensor| at_once(t.bytes_async()).unwrap();
+            assert_eq!(bytes(back), bytes(tensor), "{name}");
         }
     }
 

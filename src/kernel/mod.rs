@@ -118,6 +118,8 @@ fn custom(c: &Custom) -> Result<KernelSource> {
     let Some(shader) = c.op.0.wgsl(&c.input_metas, &c.output_metas) else {
         return Err(unsupported(format!("the custom op '{name}', which has no WGSL for these inputs")));
     };
+    // A browser validates by itself.
+    #[cfg(not(target_arch = "wasm32"))]
     validate(name, &shader.source)?;
     let binding = |writes: bool| move |&slot: &usize| Binding { slot, writes };
     Ok(KernelSource {

@@ -390,11 +390,6 @@ impl Tensor {
         Ok(Tensor::leaf(device, meta, Realized { storage: Arc::new(storage), layout }, at))
     }
 
-    /// The elements as bytes, for files.
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
-        self.bytes()
-    }
-
     /// Makes it a variable that [`Tensor::backward`] gives a gradient for.
     ///
     /// Where other handles on the tensor exist, the variable is a new tensor with the same elements, so that theirs stays as it was.
