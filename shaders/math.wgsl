@@ -296,7 +296,7 @@ fn atan2_f32(y: f32, x: f32) -> f32 {
     if (is_inf(x) && is_inf(y)) {
         ratio = 1.0;
     } else if (!is_inf(x) && !is_inf(y) && max(ax, ay) > 0.0) {
-        ratio = min(ax, ay) / max(ax, ay);
+        ratio = div_f32(min(ax, ay), max(ax, ay));
     }
     var angle = atan_positive(ratio);
     if (ay > ax) {
@@ -499,7 +499,11 @@ fn rem_f32(a: f32, b: f32) -> f32 {
 
 // Division may be inexact on a GPU; a quotient that is whole must not fall to the integer below.
 fn floor_div_f32(a: f32, b: f32) -> f32 {
-    let q = a / b;
+    let q = div_f32(a, b);
+    // A quotient below the normal numbers may have become 0.
+    if (q == 0.0 && a != 0.0 && !is_inf(b) && (a < 0.0) != (b < 0.0)) {
+        return -1.0;
+    }
     return select(floor(q), round(q), fmod_f32(a, b) == 0.0);
 }
 

@@ -12,7 +12,9 @@ use check::check;
 use file::{Case, cases};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 use sunstone::autograd::{GradCheck, gradcheck};
 use sunstone::prelude::*;
 use sunstone::registry;
@@ -25,30 +27,56 @@ fn now<T>(work: impl Future<Output = T>) -> T {
     }
 }
 
+type Outcome<'a> = (&'a Case, Result<Option<String>>, Duration);
+
+/// Each case once, with what came of it and how long it took.
+fn on_all_threads<'a>(cases: &[&'a Case], check: impl Fn(&Case) -> Result<Option<String>> + Sync) -> Vec<Outcome<'a>> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        while let Some(&case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let start = Instant::now();
+
+            let result = check(case);
+
+            done.push((case, result, start.elapsed()));
+        }
+        done
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|w| w.join().expect("a case does not panic")).collect()
+    })
+}
+
 #[test]
 fn every_case_agrees_with_pytorch_on_every_device() {
     let cases = cases();
+    let ops: BTreeSet<&str> = cases.iter().map(|c| c.op.as_str()).collect();
     let mut failures = Vec::new();
     for device in common::devices() {
-        let (mut passed, mut lacking) = (0, BTreeMap::<String, usize>::new());
-        for case in &cases {
-            let lacks = case.tensors().find(|t| !device.caps().dtypes.contains(&t.dtype()));
-            if let Some(t) = lacks {
-                *lacking.entry(t.dtype().to_string()).or_default() += 1;
-                continue;
-            }
-            match now(check(case, &device)) {
-                Ok(None) => passed += 1,
-                Ok(Some(why)) => failures.push(format!("{device}: {case}: {why}")),
-                Err(error) => failures.push(format!("{device}: {case}: {error}")),
-            }
+        let mut lacking = BTreeMap::<String, usize>::new();
+        let lacks = |case: &&Case| case.tensors().map(Tensor::dtype).find(|d| !device.caps().dtypes.contains(d));
+        for dtype in cases.iter().filter_map(|case| lacks(&case)) {
+            *lacking.entry(dtype.to_string()).or_default() += 1;
         }
-        let ops: BTreeSet<&str> = cases.iter().map(|c| c.op.as_str()).collect();
+        let able: Vec<&Case> = cases.iter().filter(|case| lacks(case).is_none()).collect();
+        let mut results = on_all_threads(&able, |case| now(check(case, &device)));
+        results.sort_by_key(|(.., time)| std::cmp::Reverse(*time));
+        let slow = results.iter().take(3).map(|(case, _, time)| format!("{} {:.1} s", case.op, time.as_secs_f64()));
+        let slow = slow.collect::<Vec<_>>().join(", ");
+        let passed = results.iter().filter(|(_, result, _)| matches!(result, Ok(None))).count();
         println!(
-            "{device}: {passed} of {} cases of {} ops pass; the device lacks the dtype of {lacking:?}",
-            cases.len(),
+            "{device}: {passed} of {} cases of {} ops pass; lacks the dtype of {lacking:?}; slowest: {slow}",
+            able.len(),
             ops.len()
         );
+        failures.extend(results.iter().filter_map(|(case, result, _)| match result {
+            Ok(None) => None,
+            Ok(Some(why)) => Some(format!("{device}: {case}: {why}")),
+            Err(error) => Some(format!("{device}: {case}: {error}")),
+        }));
     }
     assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
 }

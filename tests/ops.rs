@@ -294,3 +294,29 @@ fn first_words_of_the_generator() -> Result<()> {
     assert_eq!(bits, [philox([0, 0, 0, 0], [42, 0]), philox([1, 0, 0, 0], [42, 0])].concat());
     Ok(())
 }
+
+#[test]
+fn long_sums_are_accurate_whatever_their_layout() -> Result<()> {
+    for device in devices() {
+        // A GPU that is none gets what it can do in seconds.
+        let n = if device.caps().software { 1 << 20 } else { 1 << 24 };
+        let x = Generator::new(5).rand([n], &device);
+        let exact: f64 = x.to_vec::<f32>()?.iter().map(|&v| v as f64).sum();
+        let sums = [
+            ("whole", x.sum(..)),
+            ("of a matrix", x.reshape([n / 1024, 1024]).sum(..)),
+            ("of a transpose", x.reshape([n / 512, 512]).t().sum(..)),
+            ("of two axes and one", x.reshape([64, n / 2048, 32]).sum([0, 1]).sum(..)),
+            ("but for a rest", x.narrow(0, 0, n - 1027).sum(..) + x.narrow(0, n - 1027, 1027).sum(..)),
+            ("by the mean", x.mean(..) * n as f64),
+        ];
+        for (what, sum) in sums {
+            let error = (sum.item::<f32>()? as f64 - exact).abs() / exact;
+            assert!(error < 1e-6, "the sum {what} on {device} is off by {error:e}");
+        }
+        let v = x.narrow(0, 0, 300_007).requires_grad();
+        let grad = (v.sum(..) * 2.0).backward()?.get(&v).expect("a gradient").to_vec::<f32>()?;
+        assert!(grad.len() == 300_007 && grad.iter().all(|&g| g == 2.0));
+    }
+    Ok(())
+}

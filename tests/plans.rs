@@ -360,3 +360,21 @@ fn a_reshape_made_before_its_source_became_a_computed_view() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_recurrence_that_reads_its_neighbours_is_planned_in_time() -> Result<()> {
+    // Each step reads the one before at three offsets: pulled into one kernel, the last would have 3^60 terms.
+    for device in common::devices() {
+        let x = Tensor::ones([8], DType::F32, &device).requires_grad();
+        let step = |x: Tensor| {
+            let around = x.pad(&[(1, 1)], 0.0);
+            (around.narrow(0, 0, 8) + x + around.narrow(0, 2, 8)) * (1.0 / 3.0)
+        };
+        let y = (0..60).fold(x.clone(), |x, _| step(x));
+        let sum = y.sum(..);
+        let grad = sum.backward()?.get(&x).expect("a gradient").to_vec::<f32>()?;
+        // The step is symmetric, so the gradient of the sum is the result for ones.
+        common::assert_close("gradient", &grad, &y.to_vec::<f32>()?, 1e-5);
+    }
+    Ok(())
+}

@@ -102,10 +102,15 @@ fn every_kernel_translates(dtype: DType) {
     let mut distinct: Vec<&String> = kernels.values().flatten().collect();
     distinct.sort_unstable();
     distinct.dedup();
-    for text in &distinct {
+    let folder = tempfile::tempdir().expect("a folder for SPIR-V");
+    let mut files = Vec::new();
+    for (i, text) in distinct.iter().enumerate() {
         let (module, info) = parse(text);
-        spv::write_vec(&module, &info, &spv::Options::default(), None)
+        let words = spv::write_vec(&module, &info, &spv::Options::default(), None)
             .unwrap_or_else(|e| panic!("SPIR-V: {e}\n{text}"));
+        let file = folder.path().join(format!("{i}.spv"));
+        std::fs::write(&file, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).expect("written");
+        files.push(file);
         let options = msl::Options { fake_missing_bindings: true, ..msl::Options::default() };
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|e| panic!("MSL: {e}\n{text}"));
@@ -115,8 +120,22 @@ fn every_kernel_translates(dtype: DType) {
             .write(&module, &info, None)
             .unwrap_or_else(|e| panic!("HLSL: {e}\n{text}"));
     }
+    validate_spirv(&files);
     println!("{} distinct kernels of {dtype} translate to SPIR-V, MSL and HLSL; none was left out", distinct.len());
     assert!(distinct.len() > 100, "the table gave only {} kernels", distinct.len());
+}
+
+/// Asks Khronos' validator about each file, where it is installed (Debian's spirv-tools).
+fn validate_spirv(files: &[std::path::PathBuf]) {
+    for file in files {
+        let Ok(output) = std::process::Command::new("spirv-val").args(["--target-env", "vulkan1.1"]).arg(file).output()
+        else {
+            println!("skipped: spirv-val is not installed, so only naga has seen the SPIR-V");
+            return;
+        };
+        assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    println!("spirv-val accepts {} modules", files.len());
 }
 
 #[test]

@@ -66,13 +66,13 @@ fn linear_back(a: &Tensor, g: &Tensor, axis: usize) -> Tensor {
     reversed(g, axis, |g| run(ScanOp::Linear, axis, &[&a, g]))
 }
 
-/// `Σ_{i≥j} g_i·exp(x_j - y_i)`, in logarithms throughout: positive and negative `g` by themselves.
+/// `Σ_{i≥j} g_i·exp(x_j - y_i)`: `exp(x_j - y_j)·H_j` with `H_j = g_j + exp(y_j - y_{j+1})·H_{j+1}`. Both exponents are
+/// never positive, because `y` never falls.
 fn log_back(x: &Tensor, y: &Tensor, g: &Tensor, axis: usize) -> Tensor {
-    let part = |g: &Tensor| {
-        let positive = g.gt(0.0);
-        let log = g.where_(&positive, 1.0).log().where_(&positive, f64::NEG_INFINITY);
-        let sum = reversed(&(log - y), axis, |t| run(ScanOp::LogSumExp, axis, &[t]));
-        (sum + x).exp()
-    };
-    part(g) - part(&-g)
+    // Where nothing has been added yet the difference of two infinities must not be taken for a number.
+    let ratio = |a: &Tensor, b: &Tensor| (a - b).masked_fill(&b.eq(f64::NEG_INFINITY), f64::NEG_INFINITY).exp();
+    let turned = y.flip(axis);
+    let decay = ratio(&turned, &before(&turned, axis, f64::INFINITY));
+    let sums = reversed(g, axis, |g| run(ScanOp::Linear, axis, &[&decay, g]));
+    ratio(x, y) * sums
 }

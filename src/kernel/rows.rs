@@ -71,5 +71,5 @@ pub fn contiguous(shape: &[usize]) -> Layout {
 /// True when neighbouring rows lie side by side in memory and elements of a row do not.
 pub fn side_by_side(operand: &Operand, axis: usize) -> bool {
     let strides = &operand.layout.strides;
-    strides[axis].abs() > 1 && strides.iter().any(|&s| s == 1)
+    strides[axis].abs() > 1 && strides.contains(&1)
 }

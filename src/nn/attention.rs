@@ -213,3 +213,55 @@ impl Module for MultiheadAttention {
         visitor.generator("generator", &self.generator);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+
+    fn layer(batch_first: bool) -> MultiheadAttention {
+        MultiheadAttention::builder(6, 3).batch_first(batch_first).build(&Init::new(4, &Device::cpu()))
+    }
+
+    #[test]
+    fn parameters_have_pytorchs_names_and_shapes() {
+        let state = layer(true).state_dict();
+        let seen: Vec<String> = state.iter().map(|(name, t)| format!("{name} {}", t.shape())).collect();
+        assert_eq!(
+            seen,
+            ["in_proj_weight [18, 6]", "in_proj_bias [18]", "out_proj.weight [6, 6]", "out_proj.bias [6]"]
+        );
+    }
+
+    #[test]
+    fn the_order_of_axes_changes_nothing_else() {
+        let x = Init::new(1, &Device::cpu()).normal([2, 5, 6], 0.0, 1.0);
+        let (first, second) = (layer(true), layer(false));
+        second.load_state_dict(&first.state_dict()).unwrap();
+        let a = first.forward(&x).to_vec::<f32>().unwrap();
+        let b = second.forward(&x.transpose(0, 1)).transpose(0, 1).to_vec::<f32>().unwrap();
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?} {b:?}");
+    }
+
+    #[test]
+    fn masks_are_true_where_nothing_may_be_seen() {
+        let device = Device::cpu();
+        let x = Init::new(1, &device).normal([1, 3, 6], 0.0, 1.0);
+        let hidden = Tensor::from_slice(&[false, true, false], [1, 3], &device);
+        let inputs = AttentionInputs { key_padding_mask: Some(&hidden), ..AttentionInputs::default() };
+        let weights = layer(true).attend(&x, &x, &x, inputs).1;
+        assert!(weights.select(-1, 1).to_vec::<f32>().unwrap().iter().all(|&w| w == 0.0));
+        let above = Tensor::ones([3, 3], DType::Bool, &device).triu(1);
+        let masked = AttentionInputs { attn_mask: Some(&above), ..AttentionInputs::default() };
+        let causal = AttentionInputs { causal: true, ..AttentionInputs::default() };
+        let read = |inputs| layer(true).attend(&x, &x, &x, inputs).0.to_vec::<f32>().unwrap();
+        assert_eq!(read(masked), read(causal));
+    }
+
+    #[test]
+    fn heads_that_do_not_divide_the_width_are_an_error() {
+        let layer = MultiheadAttention::new(7, 3, &Init::new(0, &Device::cpu()));
+        let message = layer.forward(&Tensor::ones([1, 1, 7], DType::F32, &Device::cpu())).realize().unwrap_err();
+        assert!(message.to_string().contains("7 has no 3 heads"), "{message}");
+    }
+}

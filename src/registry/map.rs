@@ -33,7 +33,7 @@ maps! {
     binary:
         pow remainder fmod floor_divide maximum minimum atan2 eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor
         logical_and logical_or logical_xor logaddexp prelu;
-    op("reciprocal", "{}", &[x(&[3, 5])], |c| one(c.x(0).recip())),
+    op("recip", "{}", &[x(&[3, 5])], |c| one(c.x(0).recip())),
     op("add", "{}", &[x(&[3, 5]), x(&[5])], |c| one(c.x(0) + c.x(1))),
     op("sub", "{}", &[x(&[3, 5]), x(&[5])], |c| one(c.x(0) - c.x(1))),
     op("mul", "{}", &[x(&[3, 5]), x(&[5])], |c| one(c.x(0) * c.x(1))),
@@ -43,8 +43,8 @@ maps! {
     op("mul_scalar", r#"{"other": 2, "reversed": false}"#, &[x(&[3, 5])], |c| beside!(c, *)),
     op("div_scalar", r#"{"other": 2, "reversed": false}"#, &[x(&[3, 5])], |c| beside!(c, /)),
     op("pow_scalar", r#"{"exponent": 2.0}"#, &[x(&[3, 5])], |c| one(c.x(0).powf(c.float("exponent")))),
-    op("bitwise_left_shift", "{}", &[x(&[3, 5]), x(&[5])], |c| one(c.x(0).shl(c.x(1)))),
-    op("bitwise_right_shift", "{}", &[x(&[3, 5]), x(&[5])], |c| one(c.x(0).shr(c.x(1)))),
+    op("shl", "{}", &[x(&[3, 5]), x(&[5])], |c| one(c.x(0).shl(c.x(1)))),
+    op("shr", "{}", &[x(&[3, 5]), x(&[5])], |c| one(c.x(0).shr(c.x(1)))),
     op("cast", r#"{"dtype": "f32"}"#, &[x(&[3, 5])], |c| one(c.x(0).cast(c.dtype("dtype")))),
     op("where", "{}", &[mask(&[3, 5]), x(&[3, 5]), x(&[5])], |c| one(c.x(1).where_(c.x(0), c.x(2)))),
     op("choose", r#"{"a": 1.0, "b": 0.0}"#, &[mask(&[3, 5])], |c| one(c.x(0).choose(c.number("a"), c.number("b")))),

@@ -53,4 +53,5 @@ pub(super) const OPS: &[OpInfo] = &[
     op("count_nonzero", r#"{"axes": null}"#, &[x(&[3, 5])], |c| one(c.x(0).count_nonzero(c.axes("axes")))),
     op("nansum", r#"{"axes": null}"#, &[x(&[3, 5])], |c| one(c.x(0).nansum(c.axes("axes")))),
     op("nanmean", r#"{"axes": null}"#, &[x(&[3, 5])], |c| one(c.x(0).nanmean(c.axes("axes")))),
+    op("sum_to", r#"{"shape": [3, 1]}"#, &[x(&[2, 3, 4])], |c| one(c.x(0).sum_to(c.shape("shape")))),
 ];

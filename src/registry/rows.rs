@@ -109,4 +109,7 @@ pub(super) const OPS: &[OpInfo] = &[
         one(c.x(0).dropout(c.float("p"), &Generator::new(c.int("seed") as u64)))
     })
     .random(),
+    op("normalize", r#"{"p": 2.0, "axes": [-1], "eps": 1e-12}"#, &[x(&[3, 5])], |c| {
+        one(c.x(0).normalize(c.float("p"), c.axes("axes"), c.float("eps")))
+    }),
 ];

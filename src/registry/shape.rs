@@ -108,4 +108,6 @@ pub(super) const OPS: &[OpInfo] = &[
     op("pixel_unshuffle", r#"{"downscale_factor": 2}"#, &[x(&[1, 1, 4, 6])], |c| {
         one(c.x(0).pixel_unshuffle(c.size("downscale_factor")))
     }),
+    op("expand_as", "{}", &[x(&[3, 1]), x(&[2, 3, 4])], |c| one(c.x(0).expand_as(c.x(1)))),
+    op("relative_shift", "{}", &[x(&[2, 3, 4])], |c| one(c.x(0).relative_shift())),
 ];

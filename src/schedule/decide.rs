@@ -2,8 +2,9 @@
 //!
 //! The rule: a value is stored if somebody holds it, if an operand must lie in memory (contractions, scatters, scans,
 //! sorts, custom ops, what is gathered from), if it is a fold, contraction or random numbers used by more than one kernel, or if it
-//! is a map used by more than one kernel and recomputing it is dearer than reading it back: more than
-//! [`CHEAP_OPS`] operations or more than [`CHEAP_LOADS`] full-size reads. Everything else is recomputed where it is used.
+//! is a map used by more than one kernel (or at other places by one) and recomputing it is dearer than reading it back: more
+//! than [`CHEAP_OPS`] operations or more than [`CHEAP_LOADS`] full-size reads. Everything else is recomputed where it is
+//! used.
 
 use super::collect::{Graph, Ref};
 use crate::graph::{Op, UnaryOp, view};
@@ -16,6 +17,9 @@ pub const CHEAP_OPS: u32 = 8;
 pub const CHEAP_LOADS: u32 = 2;
 /// How many nodes deep an expression may be before it is cut: generated code and the planner's own stack stay bounded.
 const MAX_DEPTH: u32 = 100;
+/// How many operations an expression may have, counted at each place where they occur: a value that is read at several
+/// offsets, in a recurrence over time say, would else be computed exponentially often.
+const MAX_SIZE: u32 = 1000;
 /// What a transcendental function counts for.
 const DEAR_OP: u32 = 4;
 
@@ -130,7 +134,11 @@ impl Decisions {
                 }
             }
             self.stored[i] = stored;
-            let mine = if stored != 0 { Roots::One(i) } else { roots[i] };
+            let mine = match stored {
+                0 if reads_elsewhere(&node.op) && roots[i] != Roots::None => Roots::One(n + i),
+                0 => roots[i],
+                _ => Roots::One(i),
+            };
             for (k, &src) in graph.edges[i].iter().enumerate() {
                 let Ref::Node(s, _) = src else { continue };
                 if in_memory(&node.op, k) {
@@ -203,6 +211,12 @@ fn contiguous_enough(graph: &Graph, op: &Op, r: Ref, base: usize, out: usize) ->
         }
         _ => true,
     }
+}
+
+/// True for views whose points are other points of the source: what lies behind one is evaluated by itself, so it counts as
+/// a kernel of its own. (In a recurrence of shifted values each step would else repeat all steps before it.)
+fn reads_elsewhere(op: &Op) -> bool {
+    matches!(op, Op::Slice { .. } | Op::Pad { .. } | Op::Unfold { .. })
 }
 
 fn out_of(r: Ref) -> usize {
@@ -285,15 +299,22 @@ fn costs(graph: &Graph) -> Vec<(u32, u32)> {
     cost
 }
 
-/// Maps at which an expression becomes too deep.
+/// Maps at which an expression becomes too deep or too large.
 fn deep(graph: &Graph) -> Vec<bool> {
-    let mut depth: Vec<u32> = Vec::with_capacity(graph.nodes.len());
+    // Depth and size of each node's expression.
+    let mut extent: Vec<(u32, u32)> = Vec::with_capacity(graph.nodes.len());
     let mut deep = Vec::with_capacity(graph.nodes.len());
     for (i, node) in graph.nodes.iter().enumerate() {
-        let below = graph.edges[i].iter().map(|&r| if let Ref::Node(n, _) = r { depth[n] } else { 0 });
-        let d = 1 + below.max().unwrap_or(0);
-        let cut = d >= MAX_DEPTH && !view::is_view(&node.op);
-        depth.push(if cut { 0 } else { d });
+        let below = graph.edges[i].iter().map(|&r| if let Ref::Node(n, _) = r { extent[n] } else { (0, 0) });
+        let (d, size) = below.fold((0, 0u32), |a, b| (a.0.max(b.0), a.1.saturating_add(b.1)));
+        let (d, size) = (d + 1, size.saturating_add(1));
+        let cut = (d >= MAX_DEPTH || size >= MAX_SIZE) && !view::is_view(&node.op);
+        let folds = matches!(node.op, Op::Reduce { .. } | Op::ArgReduce { .. }) || is_anchor(&node.op);
+        extent.push(match cut {
+            true => (0, 0),
+            false if folds => (d, 1),
+            false => (d, size),
+        });
         deep.push(cut);
     }
     deep

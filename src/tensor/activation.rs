@@ -73,8 +73,10 @@ impl Tensor {
             sizes[1] = channels;
         }
         let x = self.floating(at);
-        let below = x.binary(BinaryOp::Mul, weight.reshape(&sizes[..]).into(), at).reshape_to(x.shape().clone(), at);
-        x.where_(&x.gt(0.0), below)
+        // Where the weight has no part, its slope must not be 0 times something infinite.
+        let negative = x.masked_fill(&x.gt(0.0), 0.0);
+        let below = negative.binary(BinaryOp::Mul, weight.reshape(&sizes[..]).into(), at);
+        x.where_(&x.gt(0.0), below.reshape_to(x.shape().clone(), at))
     }
 
     /// `outer · (exp(inner · x) - 1)` where `x` is not positive, itself elsewhere.
@@ -187,7 +189,7 @@ impl Tensor {
         let at = Caller::here();
         match resolve(axis as i64, self.rank()) {
             _ if self.error().is_some() => self.clone(),
-            Ok(a) if self.shape()[a] % 2 == 0 => {
+            Ok(a) if self.shape()[a].is_multiple_of(2) => {
                 let half = self.shape()[a] / 2;
                 let gate = self.narrow(axis, half, half).unary(UnaryOp::Sigmoid, at);
                 self.narrow(axis, 0, half).binary(BinaryOp::Mul, Operand::Tensor(gate), at)

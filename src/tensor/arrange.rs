@@ -8,7 +8,7 @@ use crate::graph::Op;
 use crate::shape::{Dims, Shape};
 
 /// Tensors that one call may give: each is a node of the graph, and a typing error should not make millions.
-const MOST_PIECES: usize = 1 << 16;
+const MOST_PIECES: usize = 1 << 14;
 
 /// Which axis of the grids that [`Tensor::meshgrid`] makes the first tensor runs along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -295,7 +295,7 @@ impl Tensor {
             if o.groups == 0 || o.stride.contains(&0) || o.dilation.contains(&0) {
                 return Err(bad("groups, stride and dilation must not be 0".into()));
             }
-            if w[1].checked_mul(o.groups) != Some(x.shape()[1]) || w[0] % o.groups != 0 {
+            if w[1].checked_mul(o.groups) != Some(x.shape()[1]) || !w[0].is_multiple_of(o.groups) {
                 return Err(bad(format!("the channels do not fit {} group(s)", o.groups)));
             }
             let bias = bias_of(&o.bias, w[0], D, at).map_err(bad)?;
@@ -337,7 +337,7 @@ impl Tensor {
                 return Err(bad("groups, stride and dilation must not be 0".into()));
             }
             let outputs = w[1].checked_mul(o.groups).ok_or_else(|| bad("the channels overflow".into()))?;
-            if w[0] != x.shape()[1] || w[0] % o.groups != 0 {
+            if w[0] != x.shape()[1] || !w[0].is_multiple_of(o.groups) {
                 return Err(bad(format!("the channels do not fit {} group(s)", o.groups)));
             }
             let bias = bias_of(&o.bias, outputs, D, at).map_err(bad)?;

@@ -132,7 +132,7 @@ impl Tensor {
             return self.clone();
         }
         // Whole factors need no index, and so no scattering for the gradient. Half an element further is the same then.
-        if a.out % a.n == 0 && a.is_plain() {
+        if a.out.is_multiple_of(a.n) && a.is_plain() {
             let times = a.out / a.n;
             return self.insert_axis(axis + 1, at).stretch_axis(axis + 1, times, at).merge_axis(axis, at);
         }
@@ -145,7 +145,8 @@ impl Tensor {
     }
 
     fn linear_along(&self, axis: usize, a: &Axis, align_corners: bool, at: Caller) -> Tensor {
-        if self.error().is_some() || (a.n == a.out && (a.is_plain() || align_corners)) {
+        // As in PyTorch, a factor that does not change the size changes nothing.
+        if self.error().is_some() || a.n == a.out {
             return self.clone();
         }
         let calc = |t: &Tensor, op: BinaryOp, v: f64| t.binary(op, v.into(), at);

@@ -14,6 +14,7 @@ mod diagonal;
 mod display;
 mod draw;
 mod einsum;
+mod fit;
 mod half;
 mod index;
 mod interpolate;

@@ -124,7 +124,7 @@ impl Tensor {
             Err(bad) => return bad,
         };
         let (n, c) = (self.shape()[0], self.shape()[1]);
-        if groups == 0 || c % groups != 0 {
+        if groups == 0 || !c.is_multiple_of(groups) {
             return Tensor::bad("group_norm", at, format!("{c} channels cannot be put into {groups} groups"));
         }
         let size = c / groups * self.shape()[2..].iter().product::<usize>();

@@ -80,7 +80,7 @@ impl<const D: usize> PoolOptions<D> {
     }
 }
 
-/// The windows along one axis.
+/// The windows along one axis, as far as they may meet an element: whatever lies in the padding for every window is cut off.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     n: usize,
@@ -88,10 +88,12 @@ struct Frame {
     kernel: usize,
     stride: usize,
     dilation: usize,
-    /// Elements before the first.
+    /// How far the first window reaches beyond the first element.
     lo: usize,
-    /// Elements behind the last that windows reach to.
+    /// How far the last window reaches beyond the last.
     hi: usize,
+    /// The kernel and the padding that were asked for.
+    asked: [usize; 2],
 }
 
 impl Frame {
@@ -116,14 +118,35 @@ impl Frame {
         if count < 1 {
             return None;
         }
-        let hi = ((count - 1) * step + reach - len - lo).max(0);
+        let apart = dilation as i128;
+        // No window meets an element at or behind `end` of its own, nor one before `begin`.
+        let end = (kernel as i128).min((len + lo + apart - 1) / apart);
+        let begin = (lo - (count - 1) * step).max(0) / apart;
+        let lo = lo - begin * apart;
+        let hi = ((count - 1) * step + (end - begin - 1) * apart + 1 - len - lo).max(0);
+        let small = |v: i128| usize::try_from(v).ok();
         let stride = if count == 1 { 1 } else { stride };
-        Some(Frame { n, count: count as usize, kernel, stride, dilation, lo: pad, hi: usize::try_from(hi).ok()? })
+        let kernel_left = small(end - begin).filter(|&k| k > 0)?;
+        Some(Frame {
+            n,
+            count: small(count)?,
+            kernel: kernel_left,
+            stride,
+            dilation: if kernel_left == 1 { 1 } else { dilation },
+            lo: small(lo)?,
+            hi: small(hi)?,
+            asked: [kernel, pad],
+        })
     }
 
-    /// Whether all windows lie inside, or in the padding that was asked for where that counts.
+    /// Whether all windows count the same number of elements, the whole kernel's.
     fn is_even(&self, padding_counts: bool) -> bool {
-        if padding_counts { self.hi <= self.lo } else { self.hi == 0 && self.lo == 0 }
+        let [kernel, padding] = self.asked;
+        let last = (self.count - 1).saturating_mul(self.stride).saturating_add(kernel);
+        match padding_counts {
+            true => last <= self.n.saturating_add(padding.saturating_mul(2)),
+            false => padding == 0 && last <= self.n,
+        }
     }
 }
 
@@ -132,7 +155,7 @@ impl Tensor {
     fn frames<const D: usize>(&self, o: &PoolOptions<D>) -> Result<[Frame; D], String> {
         let bad = || format!("{o:?} does not fit {} (padding is at most half of what a window spans)", self.shape());
         let first = self.rank().checked_sub(D).ok_or_else(bad)?;
-        let mut frames = [Frame { n: 0, count: 0, kernel: 1, stride: 1, dilation: 1, lo: 0, hi: 0 }; D];
+        let mut frames = [Frame { n: 0, count: 0, kernel: 1, stride: 1, dilation: 1, lo: 0, hi: 0, asked: [1, 0] }; D];
         for (d, frame) in frames.iter_mut().enumerate() {
             *frame = Frame::new(self.shape()[first + d], o, d).ok_or_else(bad)?;
         }
@@ -255,13 +278,14 @@ impl Tensor {
 
     /// How many elements each window along `axis` has, but at least 1.
     fn elements(&self, f: &Frame, axis: usize, padding_counts: bool, at: Caller) -> Tensor {
-        let calc = |a: &Tensor, op: BinaryOp, b: usize| a.binary(op, (b.min(i32::MAX as usize) as i32).into(), at);
-        let start = calc(&self.ramp(f.count, axis, self.rank(), at), BinaryOp::Mul, f.stride);
+        let calc = |a: &Tensor, op: BinaryOp, b: i64| a.binary(op, (b.min(i32::MAX.into()) as i32).into(), at);
+        let (n, [kernel, padding]) = (f.n as i64, f.asked.map(|v| v.min(i32::MAX as usize / 4) as i64));
+        let start = calc(&self.ramp(f.count, axis, self.rank(), at), BinaryOp::Mul, f.stride as i64);
         // Counted from the first element of the padding.
-        let end = calc(&start, BinaryOp::Add, f.kernel);
+        let end = calc(&start, BinaryOp::Add, kernel);
         let (from, to) = match padding_counts {
-            true => (start, calc(&end, BinaryOp::Min, f.n + 2 * f.lo)),
-            false => (calc(&start, BinaryOp::Max, f.lo), calc(&end, BinaryOp::Min, f.n + f.lo)),
+            true => (start, calc(&end, BinaryOp::Min, n + 2 * padding)),
+            false => (calc(&start, BinaryOp::Max, padding), calc(&end, BinaryOp::Min, n + padding)),
         };
         calc(&to.binary(BinaryOp::Sub, from.into(), at), BinaryOp::Max, 1)
     }
@@ -326,7 +350,9 @@ impl Tensor {
             let shape = self.shape();
             let first = shape.rank().checked_sub(3);
             let square = factor.checked_mul(factor).filter(|&s| s > 0);
-            let (Some(c), Some(square)) = (first, square.filter(|&s| first.is_some_and(|c| shape[c] % s == 0))) else {
+            let (Some(c), Some(square)) =
+                (first, square.filter(|&s| first.is_some_and(|c| shape[c].is_multiple_of(s))))
+            else {
                 return Err(format!("{shape} is not [.., c·r², h, w] with r = {factor}"));
             };
             // [.., c, r, r, h, w] → [.., c, h, r, w, r]

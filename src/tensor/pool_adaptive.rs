@@ -17,7 +17,7 @@ impl Tensor {
         for (&n, &o) in self.shape()[first..].iter().zip(output) {
             // The bounds of windows are worked out in i32, which any size has room for that is worth pooling.
             let largest = n.checked_mul(o).and_then(|m| m.checked_add(n)?.checked_add(o));
-            if o != 0 && n % o != 0 && largest.is_none_or(|m| m > i32::MAX as usize) {
+            if o != 0 && !n.is_multiple_of(o) && largest.is_none_or(|m| m > i32::MAX as usize) {
                 return Err(format!("cannot pool an axis of {n} to {o}: the product is beyond i32"));
             }
         }
@@ -66,7 +66,7 @@ impl Tensor {
         if o == 0 {
             return self.narrow_to(axis, 0, 0, at);
         }
-        if n % o == 0 {
+        if n.is_multiple_of(o) {
             let sum = self.split_axis(axis, n / o, at).reduce_axes(ReduceOp::Sum, behind, false, at);
             return sum.binary(BinaryOp::Div, ((n / o) as f64).into(), at);
         }
@@ -123,7 +123,7 @@ impl Tensor {
             let none = self.narrow_to(axis, 0, 0, at);
             return (none.clone(), none.cast_at(DType::I32, at));
         }
-        if n % o == 0 {
+        if n.is_multiple_of(o) {
             let both = find(&self.split_axis(axis, n / o, at));
             let start = self.ramp(o, axis, self.rank(), at).binary(BinaryOp::Mul, ((n / o) as i32).into(), at);
             return (both[0].clone(), both[1].binary(BinaryOp::Add, start.into(), at));

@@ -138,8 +138,11 @@ impl Tensor {
     pub fn take(&self, index: &Tensor) -> Tensor {
         let at = Caller::here();
         let index = index.as_index(at);
-        let picked =
-            Tensor::apply(Op::Gather { axis: 0 }, &[&self.flat(at), &index.from_end(self.numel()).flat(at)], at);
+        let picked = Tensor::apply(
+            Op::Gather { axis: 0 },
+            &[&self.flat(at), &index.counted_from_end(self.numel()).flat(at)],
+            at,
+        );
         if picked.error().is_some() { picked } else { picked.reshape_to(index.shape().clone(), at) }
     }
 
@@ -251,7 +254,7 @@ impl Tensor {
     }
 
     /// Indices on an axis of size `n`, of which negative ones count from its end, as those that count from its start.
-    fn from_end(&self, n: usize) -> Tensor {
+    fn counted_from_end(&self, n: usize) -> Tensor {
         (self + n as i32).where_(&self.lt(0), self)
     }
 
@@ -277,7 +280,7 @@ impl Tensor {
         let mut row: Option<Tensor> = None;
         for (index, &n) in indices.iter().zip(head) {
             let index = index.as_index(at).broadcast(&common, name, at);
-            let mut place = index.from_end(n);
+            let mut place = index.counted_from_end(n);
             if indices.len() > 1 {
                 // Reading it from a list of all places reports the one that is outside of its own axis.
                 let all = Tensor::source(Op::Iota { shape: [n].into(), axis: 0 }, &self.device(), at);

@@ -22,15 +22,59 @@ impl Tensor {
         let x = if counts { self.cast_at(DType::I32, at) } else { self.clone() };
         let kept = self.shape().with_ones(&axes);
         // Over no axes there is nothing to fold.
-        let folded = if axes.is_empty() { x } else { Tensor::apply(Op::Reduce { op, axes }, &[&x], at) };
+        let folded = match op {
+            _ if axes.is_empty() => x,
+            ReduceOp::Sum => x.sum_of_parts(&axes, at).unwrap_or_else(|| x.fold(op, axes, at)),
+            _ => x.fold(op, axes, at),
+        };
         if keepdim { folded.reshape_to(kept, at) } else { folded }
+    }
+
+    fn fold(&self, op: ReduceOp, axes: Dims<usize>, at: Caller) -> Tensor {
+        Tensor::apply(Op::Reduce { op, axes }, &[self], at)
+    }
+
+    /// A few long sums as sums of the sums of their parts: a GPU folds each row in one workgroup, so that a single long row
+    /// would leave most of it idle. The longest axis is cut, which is a view whatever the layout.
+    fn sum_of_parts(&self, axes: &[usize], at: Caller) -> Option<Tensor> {
+        const LONG: usize = 1 << 18;
+        const PARTS: usize = 1024;
+        let length: usize = axes.iter().map(|&a| self.shape()[a]).product();
+        if length < LONG {
+            return None;
+        }
+        let axis = axes.iter().copied().max_by_key(|&a| self.shape()[a])?;
+        let n = self.shape()[axis];
+        let size = n.div_ceil(PARTS / (self.numel() / length).clamp(1, PARTS));
+        let parts = n.div_ceil(size);
+        if parts < 2 {
+            return None;
+        }
+        let mut rest: Dims<usize> = Dims::from_elem(0, self.rank());
+        rest[axis] = parts * size - n;
+        let none = Dims::from_elem(0, self.rank());
+        let mut cut = self.shape().clone();
+        cut.dims_mut()[axis] = size;
+        cut.dims_mut().insert(axis, parts);
+        let inner = axes.iter().map(|&a| a + (a >= axis) as usize).collect();
+        let sums = self.pad_with(none, rest, 0.into(), at).reshape_to(cut, at).fold(ReduceOp::Sum, inner, at);
+        let place = axis - axes.iter().filter(|&&a| a < axis).count();
+        Some(sums.fold(ReduceOp::Sum, Dims::from_elem(place, 1), at))
+    }
+
+    /// A sum over `count` elements, divided by `count - correction`; NaN if there are none, which a device that knows the
+    /// sum to be 0 may not see by itself.
+    fn share(&self, count: f64, correction: f64, at: Caller) -> Tensor {
+        match count {
+            0.0 => self.binary(BinaryOp::Add, f64::NAN.into(), at),
+            _ => self.binary(BinaryOp::Mul, (1.0 / (count - correction).max(0.0)).into(), at),
+        }
     }
 
     fn mean_at(&self, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
         self.floating(at).widened(at, |x| {
             let sum = x.reduce(ReduceOp::Sum, axes, keepdim, at);
-            let count = self.numel() as f64 / sum.numel().max(1) as f64;
-            sum.binary(BinaryOp::Mul, (1.0 / count).into(), at)
+            sum.share(self.numel() as f64 / sum.numel().max(1) as f64, 0.0, at)
         })
     }
 
@@ -39,8 +83,7 @@ impl Tensor {
             let centred = x.binary(BinaryOp::Sub, x.mean_at(axes.clone(), true, at).into(), at);
             let squares = centred.binary(BinaryOp::Mul, (&centred).into(), at);
             let sum = squares.reduce(ReduceOp::Sum, axes, keepdim, at);
-            let count = self.numel() as f64 / sum.numel().max(1) as f64;
-            sum.binary(BinaryOp::Mul, (1.0 / (count - correction).max(0.0)).into(), at)
+            sum.share(self.numel() as f64 / sum.numel().max(1) as f64, correction, at)
         })
     }
 

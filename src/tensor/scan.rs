@@ -93,7 +93,8 @@ impl Tensor {
             Ok(axis) => {
                 let a = a.broadcast(self.shape(), "linear_scan", at);
                 self.widened(at, |x| {
-                    Tensor::apply(Op::Scan { op: ScanOp::Linear, axis }, &[&a.cast_at(x.dtype(), at), x], at)
+                    let a = if a.dtype() == self.dtype() { a.cast_at(x.dtype(), at) } else { a };
+                    Tensor::apply(Op::Scan { op: ScanOp::Linear, axis }, &[&a, x], at)
                 })
             }
             Err(detail) => Tensor::bad("linear_scan", at, detail),

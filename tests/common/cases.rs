@@ -252,8 +252,8 @@ pub fn cases() -> Vec<Case> {
     case!(c, "cumsum of many columns", [[70, 4100] => Any], |v| v[0].cumsum(0));
     case!(c, "cumprod", [[3, 5] => Any], |v| v[0].cumprod(1).sin());
     case!(c, "cumprod with zeros", [[2, 5] => Any], |v| {
-        let some = Tensor::from_slice(&[1, 0, 1, 0, 1], [5], &v[0].device()).cast(v[0].dtype());
-        (&v[0] - v[0].detach() * some).cumprod(1).sin()
+        let some = index(&[1, 0, 1, 0, 1], &v[0]).cast(v[0].dtype());
+        (&v[0] * some).cumprod(1).sin()
     });
     case!(c, "cumprod of long rows", [[2, 70] => Positive], |v| (&v[0] * 0.75).cumprod(1));
     case!(c, "cummax", [[3, 5] => Any], |v| {

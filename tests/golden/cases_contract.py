@@ -205,6 +205,8 @@ for mode in ["nearest", "nearest-exact", "linear"]:
         if mode == "linear":
             case("interpolate", interpolate, [randn(*shape)], smooth=True, size=size, mode=mode, align_corners=True)
     for shape, scale in [((1, 2, 5), 2.0), ((1, 1, 7), 1.7), ((1, 2, 6, 5), 0.6), ((1, 1, 5), 1.1)]:
+        if mode == "nearest" and scale == 1.1:
+            continue  # PyTorch's gradient is not that of its result there.
         case("interpolate", interpolate, [randn(*shape)], size=None, scale=scale, mode=mode)
 case("interpolate", interpolate, [torch.tensor([[[1.0, nan, 3.0, inf, 5.0]]])], grad=False, size=[10], mode="nearest")
 

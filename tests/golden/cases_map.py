@@ -3,11 +3,24 @@
 import torch
 import torch.nn.functional as F
 
-from golden import case, int32_data, integers, randn, special, uniform
+from golden import case as plain_case
+from golden import int32_data, integers, randn, special, uniform
+
+
+def case(name, call, inputs, *, grad=True, **more):
+    """A case whose gradients are compared where no input is NaN: at NaN, PyTorch's own depend on the kernel in use."""
+    nan = [x.is_floating_point() and x.dim() == 1 and bool(x.isnan().any()) for x in inputs]
+    if grad and any(nan):
+        whole = torch.stack([x for x, n in zip(inputs, nan) if n]).isnan().any(0)
+        plain_case(name, call, [x[~whole] if x.shape == whole.shape else x for x in inputs], **more)
+        plain_case(name, call, inputs, grad=False, **more)
+    else:
+        plain_case(name, call, inputs, grad=grad, **more)
+
 
 int32_data("add", "sub", "mul", "div", "clamp", "clamp_tensor", "neg", "abs", "sign", "square", "relu", "remainder", "fmod",
            "floor_divide", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "bitwise_and", "bitwise_or",
-           "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift", "logical_not", "logical_and",
+           "bitwise_xor", "bitwise_not", "shl", "shr", "logical_not", "logical_and",
            "logical_or", "logical_xor", "cast", "where", "masked_fill", "add_scalar", "sub_scalar", "mul_scalar",
            "div_scalar", "sqrt", "exp", "sigmoid", "log1p", "isclose", "pow", "floor", "atan2", "isnan", "isfinite", "isinf")
 
@@ -24,7 +37,8 @@ def unary(name, f, low=-3.0, high=3.0, extremes=None, extreme_grads=True, whole=
     extremes = special() if extremes is None else extremes
     case(name, lambda v: f(v[0]), [extremes], grad=extreme_grads, **more)
     case(name, lambda v: f(v[0]), [EMPTY], **more)
-    case(name, lambda v: f(v[0]), [uniform(low, high, 1, 1, 1).double()], **more)
+    if name != "hardsigmoid":  # whose sixth PyTorch rounds to f32
+        case(name, lambda v: f(v[0]), [uniform(low, high, 1, 1, 1).double()], **more)
     if whole:
         case(name, lambda v: f(v[0]), [WHOLE], **more)
 
@@ -35,7 +49,7 @@ unary("neg", torch.neg, whole=True)
 unary("abs", torch.abs, whole=True)
 unary("sqrt", torch.sqrt, 0.2, 3.0)
 unary("rsqrt", torch.rsqrt, 0.2, 3.0, extreme_grads=False)
-unary("reciprocal", torch.reciprocal, 0.2, 3.0, extreme_grads=False)
+unary("recip", torch.reciprocal, 0.2, 3.0, extreme_grads=False)
 unary("square", torch.square)
 unary("exp", torch.exp)
 unary("exp2", torch.exp2)
@@ -192,8 +206,8 @@ for name in ["bitwise_and", "bitwise_or", "bitwise_xor"]:
     case(name, lambda v: f(v[0], v[1]), [randn(4, 1) > 0, randn(5) > 0])
     case(name, lambda v: f(v[0], v[1]), [WHOLE[:0], WHOLE[:1]])
 SHIFT = torch.tensor([0, 1, 2, 5, 30], dtype=torch.int32)
-case("bitwise_left_shift", lambda v: v[0] << v[1], [integers(-9, 9, 3, 1), SHIFT])
-case("bitwise_right_shift", lambda v: v[0] >> v[1], [WHOLE.reshape(3, 5), SHIFT])
+case("shl", lambda v: v[0] << v[1], [integers(-9, 9, 3, 1), SHIFT])
+case("shr", lambda v: v[0] >> v[1], [WHOLE.reshape(3, 5), SHIFT])
 binary("logaddexp", torch.logaddexp, grads=False)
 FAR = torch.tensor([0.0, 100.0, -100.0, 1e4, -1e4, 3.0, 3.0])
 case("logaddexp", lambda v: torch.logaddexp(v[0], v[1]), [FAR, torch.tensor([0.0, 99.0, 50.0, -1e4, -1e4, 3.0, 2.0])])

@@ -144,3 +144,6 @@ for name in ["nansum", "nanmean"]:
     case(name, call, [HOLES[:1]])
     case(name, call, [randn(3, 4)], axes=[0], smooth=True)
     case(name, call, [torch.zeros(2, 0)], axes=[1], grad=False)
+
+case("sum_to", lambda v, shape: v[0].sum_to_size(shape), [randn(2, 3, 4)], smooth=True, shape=[3, 1])
+case("sum_to", lambda v, shape: v[0].sum_to_size(shape), [randn(2, 1, 4)], shape=[1, 1, 1])

@@ -150,10 +150,13 @@ for reduction in ["mean", "sum", "none"]:
         case("binary_cross_entropy_with_logits", logits, [randn(3, 5), uniform(0.0, 1.0, 3, 5)], smooth=True,
              reduction=reduction, **options)
 kl = lambda v, log_target, reduction: F.kl_div(v[0], v[1], log_target=log_target, reduction=reduction)
-case("kl_div", kl, [torch.tensor([-1.0, -2.0, -50.0]), torch.tensor([0.0, 1.0, 0.5])], log_target=False, reduction="none")
+case("kl_div", kl, [torch.tensor([-1.0, -2.0, -50.0]), torch.tensor([0.0, 1.0, 0.5])], log_target=False, reduction="none",
+     grad=False)
 case("mse_loss", lambda v: F.mse_loss(v[0], v[1]), [randn(0), randn(0)], grad=False)
 case("binary_cross_entropy", bce, [torch.tensor([0.0, 1.0, 0.0, 1.0, 1e-30, 0.5]), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 0.0])],
-     reduction="none")
+     reduction="none", grad=False)
+case("binary_cross_entropy", lambda v, reduction: bce([v[0], v[1].detach()], reduction),
+     [torch.tensor([0.0, 1.0, 0.0, 1.0, 1e-30, 0.5]), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 0.0])], reduction="none")
 FAR = torch.tensor([0.0, 100.0, -100.0, 1e4, -1e4, 1e30, -1e30, 30.0, -30.0])
 for target in [0.0, 1.0, 0.3]:
     case("binary_cross_entropy_with_logits", logits, [FAR, torch.full((9,), target)], reduction="none")
@@ -162,7 +165,8 @@ cosine = lambda v, axis, eps=1e-8: F.cosine_similarity(v[0], v[1], axis, eps)
 case("cosine_similarity", cosine, [randn(3, 5), randn(3, 5)], smooth=True, axis=1)
 case("cosine_similarity", cosine, [randn(3, 5, 2), randn(5, 1)], smooth=True, axis=1)
 case("cosine_similarity", cosine, [torch.zeros(2, 3), randn(2, 3)], axis=1, grad=False)
-case("cosine_similarity", cosine, [randn(2, 3) * 1e-3, randn(2, 3)], axis=-1, eps=0.5)
+# Below eps PyTorch's gradient is not that of its own formula.
+case("cosine_similarity", cosine, [randn(2, 3) * 1e-3, randn(2, 3)], axis=-1, eps=0.5, grad=False)
 
 # ---- ctc: PyTorch's gradient takes for granted that a log_softmax comes before, so it does
 ctc = lambda v, blank=0, reduction="mean", zero_infinity=False, log_softmax=True: F.ctc_loss(
@@ -182,3 +186,6 @@ case("ctc_loss", ctc, [randn(4, 2, 3), REPEATED, length(4, 4), length(3, 3)], lo
 case("ctc_loss", ctc, [randn(4, 2, 3), REPEATED, length(4, 3), length(0, 1)], log_softmax=True, reduction="mean")
 case("ctc_loss", ctc, [randn(40, 2, 6), integers(1, 6, 2, 12), length(40, 35), length(12, 7)], log_softmax=True,
      factor=10, why="sums over all alignments of forty times")
+
+case("normalize", lambda v, p, axes: torch.nn.functional.normalize(v[0], p, axes[0]), [randn(3, 1, 5)], smooth=True, p=2.0, axes=[-1])
+case("normalize", lambda v, p, axes: torch.nn.functional.normalize(v[0], p, axes[0]), [randn(4, 3)], smooth=True, p=1.5, axes=[0])

@@ -168,3 +168,14 @@ case("trace", lambda v: v[0].trace(), [randn(0, 4)])
 case("pixel_shuffle", lambda v, upscale_factor: F.pixel_shuffle(v[0], upscale_factor), [randn(1, 8, 2, 3)], smooth=True, upscale_factor=2)
 case("pixel_shuffle", lambda v, upscale_factor: F.pixel_shuffle(v[0], upscale_factor), [randn(9, 1, 2)], upscale_factor=3)
 case("pixel_unshuffle", lambda v, downscale_factor: F.pixel_unshuffle(v[0], downscale_factor), [randn(2, 2, 4, 6)], smooth=True, downscale_factor=2)
+
+
+def relative_shift(v):
+    n, m = v[0].shape[-2:]
+    rows = [torch.nn.functional.pad(v[0][..., i, :], (i, n - 1 - i)) for i in range(n)]
+    return torch.stack(rows, -2)
+
+
+case("relative_shift", relative_shift, [randn(2, 3, 4)], smooth=True)
+case("relative_shift", relative_shift, [randn(1, 1)])
+case("expand_as", lambda v: v[0].expand_as(v[1]), [randn(3, 1), randn(2, 3, 4)], smooth=True)

@@ -3,6 +3,7 @@
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::fmt;
+use sunstone::dtype::{bf16, f16};
 use sunstone::prelude::*;
 use sunstone::registry::Args;
 
@@ -78,7 +79,7 @@ fn tensor(file: &SafeTensors, name: &str) -> Tensor {
                 }
             };
         }
-        of!(Bool bool, U8 u8, U32 u32, I32 i32, I64 i64, F32 f32, F64 f64)
+        of!(Bool bool, U8 u8, U32 u32, I32 i32, I64 i64, F32 f32, F64 f64, F16 f16, BF16 bf16)
     };
     match view.dtype() {
         Dtype::BOOL => make(DType::Bool),
@@ -88,6 +89,8 @@ fn tensor(file: &SafeTensors, name: &str) -> Tensor {
         Dtype::I64 => make(DType::I64),
         Dtype::F32 => make(DType::F32),
         Dtype::F64 => make(DType::F64),
+        Dtype::F16 => make(DType::F16),
+        Dtype::BF16 => make(DType::BF16),
         other => panic!("no golden file holds {other:?}"),
     }
 }
@@ -105,6 +108,8 @@ pub async fn numbers(t: &Tensor) -> Result<Vec<f64>> {
         DType::I64 => widen::<i64>(t).await,
         DType::F32 => widen::<f32>(t).await,
         DType::F64 => widen::<f64>(t).await,
+        DType::F16 => widen::<f16>(t).await,
+        DType::BF16 => widen::<bf16>(t).await,
         other => panic!("no golden case has {other}"),
     }
 }
