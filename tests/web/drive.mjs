@@ -14,7 +14,8 @@ const shots = process.env.SHOTS;
 const folder = mkdtempSync(join(tmpdir(), 'sunstone-web-'));
 const FLAGS = ['--headless=new', '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const GPU = '--enable-unsafe-webgpu';
-const LONG = { timeout: 90_000 };
+// A busy machine needs patience.
+const LONG = { timeout: Number(process.env.PATIENCE ?? 240) * 1000 };
 
 const assert = (truth, message) => {
   if (!truth) throw new Error(message);
@@ -37,6 +38,7 @@ const errors = [];
 async function open(query = '', { browser = gpu, context, prepare, hash = '' } = {}) {
   const own = context ?? (await browser.newContext({ acceptDownloads: true }));
   const page = await own.newPage();
+  page.setDefaultTimeout(LONG.timeout);
   page.on('console', (m) => m.type() === 'error' && errors.push(`${query}: ${m.text()}`));
   page.on('pageerror', (e) => errors.push(`${query}: ${e.message}`));
   await prepare?.(page);

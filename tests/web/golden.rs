@@ -3,6 +3,8 @@
 
 #[path = "../golden/check.rs"]
 mod check;
+// Gradients are checked by differences natively only.
+#[allow(dead_code)]
 #[path = "../golden/file.rs"]
 mod file;
 

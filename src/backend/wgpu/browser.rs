@@ -7,7 +7,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use js_sys::{Object, Promise, Reflect};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use wasm_bindgen_futures::JsFuture;
 
@@ -22,9 +22,9 @@ pub(super) struct Late {
 }
 
 impl Late {
-    /// An error outside of every scope. It says nothing about what comes after it.
-    pub fn uncaught(&self, core: &str, error: wgpu::Error) {
-        let error = Error::Backend { device: core.into(), detail: error.to_string() };
+    /// An error outside of every scope. It says nothing about what comes after it, so the device is not given up.
+    pub fn uncaught(&self, device: &str, error: wgpu::Error, _lost: &OnceLock<String>) {
+        let error = Error::Backend { device: device.into(), detail: error.to_string() };
         self.uncaught.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
     }
 }

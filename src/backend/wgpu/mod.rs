@@ -56,7 +56,7 @@ struct Core {
     staging: Mutex<Option<wgpu::Buffer>>,
     /// Bytes of all blocks that exist.
     reserved: Arc<AtomicU64>,
-    #[cfg(target_arch = "wasm32")]
+    #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "nothing is late natively"))]
     late: Arc<host::Late>,
 }
 
@@ -108,20 +108,9 @@ impl WgpuBackend {
             // Only the first message counts.
             let _ = seen.set(message);
         });
-        #[cfg(not(target_arch = "wasm32"))]
-        {
-            let seen = lost.clone();
-            device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-                let _ = seen.set(error.to_string());
-            }));
-        }
-        #[cfg(target_arch = "wasm32")]
         let late: Arc<host::Late> = Arc::default();
-        #[cfg(target_arch = "wasm32")]
-        {
-            let (seen, name) = (late.clone(), name.clone());
-            device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| seen.uncaught(&name, error)));
-        }
+        let (seen, gone, own) = (late.clone(), lost.clone(), name.clone());
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| seen.uncaught(&own, error, &gone)));
         let core = Core {
             name,
             caps: adapters::caps(&device, hardware),
@@ -133,7 +122,6 @@ impl WgpuBackend {
             in_flight: Mutex::default(),
             staging: Mutex::default(),
             reserved: Arc::default(),
-            #[cfg(target_arch = "wasm32")]
             late,
         };
         Arc::new(WgpuBackend { core: Arc::new(core), memory })

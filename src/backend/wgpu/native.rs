@@ -3,10 +3,21 @@
 use super::{Core, Health};
 use crate::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// Whether a wait for the device may block the thread.
 pub(super) const BLOCKS: bool = true;
+
+/// Errors that are known late: here none, for what `caught` does not catch ends the device.
+#[derive(Default)]
+pub(super) struct Late;
+
+impl Late {
+    /// An error outside of every scope: what the device computes is not to be trusted any more.
+    pub fn uncaught(&self, _device: &str, error: wgpu::Error, lost: &OnceLock<String>) {
+        let _ = lost.set(error.to_string());
+    }
+}
 
 /// Every adapter of the APIs that compute well; empty when no driver can be loaded.
 pub(super) fn all_adapters() -> Vec<wgpu::Adapter> {
