@@ -103,7 +103,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Host types that are elements of tensors: `bool u8 u32 i32 i64 f32 f64`, and [`f16`] and [`bf16`] of the `half` crate.
+/// Host types that are elements of tensors: `bool u8 u32 i32 i64 f32 f64`, and [`struct@f16`] and [`struct@bf16`] of the `half` crate.
 pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + fmt::Debug + PartialEq + 'static {
     /// The tensor type whose elements these are.
     const DTYPE: DType;

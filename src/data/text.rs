@@ -40,7 +40,7 @@ impl Vocabulary {
         }
     }
 
-    /// Reads what [`Vocabulary::to_string`] gave.
+    /// Reads what its `Display` gave.
     ///
     /// # Errors
     /// [`Error::Invalid`] unless the characters ascend, as [`Vocabulary::of`] orders them.
