@@ -76,6 +76,19 @@ impl WebTensor {
         })
     }
 
+    /// The places of the elements that are not 0, `i32[n, rank]`. How many there are depends on the data, so unlike by `op`
+    /// it is waited for.
+    pub async fn nonzero(&self) -> JsResult<WebTensor> {
+        self.0.nonzero().await.map(WebTensor).map_err(fail)
+    }
+
+    /// The elements where `mask` holds, in order; waited for as for `nonzero`.
+    #[wasm_bindgen(js_name = maskedSelect)]
+    pub async fn masked_select(&self, mask: &WebTensor) -> JsResult<WebTensor> {
+        let chosen = self.0.masked_select(&mask.0);
+        chosen.await.map(WebTensor).map_err(fail)
+    }
+
     /// Makes it a variable that `backward` gives a gradient for.
     #[wasm_bindgen(js_name = requiresGrad)]
     pub fn requires_grad(&self) -> JsResult<WebTensor> {

@@ -46,7 +46,12 @@ pub async fn check(case: &Case, device: &Device) -> Result<Option<String>> {
     let wanted = |i: usize| case.grads.get(i).is_some_and(Option::is_some);
     let inputs: Vec<Tensor> =
         inputs.into_iter().enumerate().map(|(i, t)| if wanted(i) { t.requires_grad() } else { t }).collect();
-    let outputs = info.call(device, &inputs, &case.args)?;
+    let outputs = match (&case.op[..], &inputs[..]) {
+        // Their size depends on the data, and the registry does not wait.
+        ("nonzero", [x]) if cfg!(target_arch = "wasm32") => vec![x.nonzero().await?],
+        ("masked_select", [x, mask]) if cfg!(target_arch = "wasm32") => vec![x.masked_select(mask).await?],
+        _ => info.call(device, &inputs, &case.args)?,
+    };
     if outputs.len() != case.outputs.len() {
         return Ok(Some(format!("{} results instead of {}", outputs.len(), case.outputs.len())));
     }

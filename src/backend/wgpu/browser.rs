@@ -169,7 +169,11 @@ impl Core {
         copied.staging.map_async(wgpu::MapMode::Read, 0..copied.total, move |result| set.set(result.is_ok()));
         match mapped.await {
             true => self.take(copied),
-            false => Err(self.error("its memory could not be read back")),
+            // Only a device that is gone refuses; the news of it may come later than the refusal.
+            false => {
+                let reason = self.lost.get_or_init(|| "it no longer gives its memory back".into()).clone();
+                Err(Error::DeviceLost { device: self.name.clone(), reason })
+            }
         }
     }
 }
