@@ -9,15 +9,19 @@ use js_sys::{Object, Promise, Reflect};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 
 /// Whether a wait for the device may block the thread.
 pub(super) const BLOCKS: bool = false;
 
+/// An answer that is still to come: the error, if there was one.
+type Answer = Pin<Box<dyn Future<Output = Option<Error>> + Send>>;
+
 /// Errors that are known late: what has been asked, and the first that came without having been asked for.
 #[derive(Default)]
 pub(super) struct Late {
-    asked: Mutex<Vec<Pin<Box<dyn Future<Output = Option<Error>> + Send>>>>,
+    asked: Mutex<Vec<Answer>>,
     uncaught: Mutex<Option<Error>>,
 }
 
@@ -49,8 +53,8 @@ async fn name() -> Option<String> {
     let gpu = get(&get(&js_sys::global(), "navigator")?, "gpu")?;
     let wanted = Object::new();
     Reflect::set(&wanted, &"powerPreference".into(), &"high-performance".into()).ok()?;
-    let request: js_sys::Function = get(&gpu, "requestAdapter")?.try_into().ok()?;
-    let promise: Promise = request.call1(&gpu, &wanted).ok()?.try_into().ok()?;
+    let request: js_sys::Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;
+    let promise: Promise = request.call1(&gpu, &wanted).ok()?.dyn_into().ok()?;
     let info = get(&JsFuture::from(promise).await.ok()?, "info")?;
     let words = ["vendor", "architecture", "device", "description"].map(|key| get(&info, key)?.as_string());
     let mut words: Vec<String> = words.into_iter().flatten().filter(|w| !w.is_empty()).collect();
