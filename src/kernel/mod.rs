@@ -90,9 +90,13 @@ fn scalar_word(s: Scalar, dtype: DType) -> u32 {
 /// The kernels of a step, in order. Fails with [`Error::Unsupported`] on what no kernel can do here (64-bit types,
 /// domains that 32 bits cannot count), and with [`Error::Shader`] on a custom op's module that does not validate.
 pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
+    generate_for(step, false)
+}
+
+fn generate_for(step: &Step, emulated: bool) -> Result<Vec<KernelSource>> {
     match step {
         Step::Loop(l) => loop_kernel(l).map(|k| vec![k]),
-        Step::Contract(c) => contract::contract(c).map(|k| vec![k]),
+        Step::Contract(c) => contract::contract(c, emulated).map(|k| vec![k]),
         Step::Scatter(s) => scatter::scatter(s),
         Step::Scan(s) => scan::scan(s).map(|k| vec![k]),
         Step::Sort(s) => sort::sort(s),
@@ -100,11 +104,11 @@ pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
     }
 }
 
-/// The kernels of all steps of a plan.
-pub fn generate_plan(plan: &Plan) -> Result<Vec<KernelSource>> {
+/// The kernels of all steps of a plan. Where a CPU emulates a GPU (`emulated`), some are shaped for it.
+pub fn generate_plan(plan: &Plan, emulated: bool) -> Result<Vec<KernelSource>> {
     let mut kernels = Vec::new();
     for step in &plan.steps {
-        kernels.extend(generate(step)?);
+        kernels.extend(generate_for(step, emulated)?);
     }
     Ok(kernels)
 }

@@ -1,6 +1,7 @@
 //! Tensors with typed arrays going in and out, and every op of the registry by its name.
 
 use super::{JsResult, fail, invalid, open};
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::registry::{self, Args};
 use crate::shape::Shape;
@@ -12,6 +13,16 @@ use wasm_bindgen::prelude::*;
 #[wasm_bindgen(js_name = Tensor)]
 #[derive(Clone)]
 pub struct WebTensor(Tensor);
+
+#[wasm_bindgen]
+extern "C" {
+    /// A tensor that JavaScript keeps: as an argument, a [`WebTensor`] itself would be taken from it.
+    #[wasm_bindgen(typescript_type = "Tensor")]
+    pub type Kept;
+
+    #[wasm_bindgen(method, catch, js_name = clone)]
+    fn handle(this: &Kept) -> JsResult<WebTensor>;
+}
 
 #[wasm_bindgen(js_class = Tensor)]
 impl WebTensor {
@@ -36,6 +47,12 @@ impl WebTensor {
             return Err(invalid("a tensor is made of a Float32Array, Int32Array, Uint32Array or Uint8Array"));
         };
         WebTensor(tensor).checked()
+    }
+
+    /// Another handle on the same tensor.
+    #[wasm_bindgen(js_name = clone)]
+    pub fn handle(&self) -> WebTensor {
+        self.clone()
     }
 
     /// The sizes of its axes.
@@ -97,9 +114,10 @@ impl WebTensor {
 
     /// The gradient of this scalar for each of `variables`; `undefined` for one that it does not depend on.
     #[wasm_bindgen(unchecked_return_type = "(Tensor | undefined)[]")]
-    pub fn backward(&self, variables: Vec<WebTensor>) -> JsResult<Array> {
+    pub fn backward(&self, variables: Vec<Kept>) -> JsResult<Array> {
+        let variables = tensors(&variables)?;
         let grads = self.0.backward().map_err(fail)?;
-        let of = |v: &WebTensor| grads.get(&v.0).map_or(JsValue::UNDEFINED, |g| WebTensor(g).into());
+        let of = |v: &Tensor| grads.get(v).map_or(JsValue::UNDEFINED, |g| WebTensor(g).into());
         Ok(variables.iter().map(of).collect())
     }
 
@@ -111,11 +129,15 @@ impl WebTensor {
     }
 }
 
+fn tensors(kept: &[Kept]) -> JsResult<Vec<Tensor>> {
+    kept.iter().map(|tensor| tensor.handle().map(|t| t.0)).collect()
+}
+
 /// Calls an op of the registry: `op("softmax", [x], {axis: -1})`. A new tensor needs a device: `op("zeros", [], {...}, "cpu")`.
 #[wasm_bindgen]
 pub fn op(
     name: &str,
-    inputs: Vec<WebTensor>,
+    inputs: Vec<Kept>,
     #[wasm_bindgen(unchecked_param_type = "Record<string, unknown> | undefined")] args: JsValue,
     device: Option<String>,
 ) -> JsResult<Vec<WebTensor>> {
@@ -127,12 +149,12 @@ pub fn op(
             Args::parse(&text).map_err(fail)?
         }
     };
+    let inputs = tensors(&inputs)?;
     let device = match (&device, inputs.first()) {
-        (Some(name), _) => crate::device::Device::open(name).map_err(fail)?,
-        (None, Some(x)) => x.0.device(),
-        (None, None) => crate::device::Device::cpu(),
+        (Some(name), _) => Device::open(name).map_err(fail)?,
+        (None, Some(x)) => x.device(),
+        (None, None) => Device::cpu(),
     };
-    let inputs: Vec<Tensor> = inputs.into_iter().map(|t| t.0).collect();
     let results = info.call(&device, &inputs, &args).map_err(fail)?;
     results.into_iter().map(|t| WebTensor(t).checked()).collect()
 }

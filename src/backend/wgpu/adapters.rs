@@ -92,6 +92,12 @@ fn driver(info: &wgpu::AdapterInfo) -> String {
     format!("{} ({})", words.trim(), info.backend.to_str())
 }
 
+/// Whether kernels are to be shaped for a CPU. Of the CPUs that emulate GPUs this is SwiftShader only, which a browser
+/// falls back to: others, such as lavapipe, are there to test the GPUs' kernels.
+pub(super) fn emulated(caps: &Caps) -> bool {
+    caps.hardware.to_lowercase().contains("swiftshader")
+}
+
 /// What a device grants. `hardware` is its name, where the device does not know it.
 pub(super) fn caps(device: &wgpu::Device, hardware: Option<String>) -> Caps {
     let (info, limits) = (device.adapter_info(), device.limits());

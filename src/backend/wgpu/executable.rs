@@ -50,7 +50,7 @@ impl WgpuExecutable {
         let align = core.device.limits().min_uniform_buffer_offset_alignment.max(16) as u64;
         let mut launches = Vec::new();
         let mut end = 0;
-        for source in kernel::generate_plan(&plan)? {
+        for source in kernel::generate_plan(&plan, core.emulated)? {
             core.check_launch(&source)?;
             let pipeline = core.pipeline(&source)?;
             let offset = end;

@@ -48,6 +48,8 @@ struct Core {
     device: wgpu::Device,
     queue: wgpu::Queue,
     caps: Caps,
+    /// Whether its kernels are shaped for a CPU.
+    emulated: bool,
     /// Why the device is gone, once it is.
     lost: Arc<OnceLock<String>>,
     pipelines: Pipelines,
@@ -111,9 +113,11 @@ impl WgpuBackend {
         let late: Arc<host::Late> = Arc::default();
         let (seen, gone, own) = (late.clone(), lost.clone(), name.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| seen.uncaught(&own, error, &gone)));
+        let caps = adapters::caps(&device, hardware);
         let core = Core {
             name,
-            caps: adapters::caps(&device, hardware),
+            emulated: adapters::emulated(&caps),
+            caps,
             flags: Flags::new(&device),
             device,
             queue,
