@@ -497,14 +497,20 @@ fn rem_f32(a: f32, b: f32) -> f32 {
     return r;
 }
 
-// Division may be inexact on a GPU; a quotient that is whole must not fall to the integer below.
+// PyTorch's rule: what the exact remainder leaves is a whole multiple of b, so that an inexact division does no harm.
 fn floor_div_f32(a: f32, b: f32) -> f32 {
-    let q = div_f32(a, b);
-    // A quotient below the normal numbers may have become 0.
-    if (q == 0.0 && a != 0.0 && !is_inf(b) && (a < 0.0) != (b < 0.0)) {
-        return -1.0;
+    if (b == 0.0) {
+        return div_f32(a, b);
     }
-    return select(floor(q), round(q), fmod_f32(a, b) == 0.0);
+    let r = fmod_f32(a, b);
+    if (is_nan(r)) {
+        return r;
+    }
+    var q = round(div_f32(a - r, b));
+    if (r != 0.0 && (r < 0.0) != (b < 0.0)) {
+        q -= 1.0;
+    }
+    return select(q, copysign_f32(0.0, div_f32(a, b)), q == 0.0);
 }
 
 // ln(e^a + e^b)

@@ -240,7 +240,9 @@ pub(crate) fn at_once<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(work).poll(&mut context) {
         std::task::Poll::Ready(result) => result,
-        std::task::Poll::Pending => Err(Error::Invalid("this must wait, and may not: call it by its `_async` name".into())),
+        std::task::Poll::Pending => {
+            Err(Error::Invalid("this must wait, and may not: call it by its `_async` name".into()))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ pub mod dtype;
 pub mod error;
 pub mod graph;
 pub mod io;
-#[cfg(feature = "wgpu")]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 pub mod kernel;
 pub mod metrics;
 pub mod models;

@@ -224,7 +224,7 @@ fn operands_on_different_devices() {
     let a = Tensor::ones([2], DType::F32, &Device::cpu());
     let b = Tensor::ones([2], DType::F32, &gpu);
     let error = (&a + &b).to_vec::<f32>().unwrap_err().to_string();
-    assert!(error.contains("different devices, cpu and wgpu:0"), "{error}");
+    assert!(error.contains(&format!("different devices, cpu and {gpu}")), "{error}");
 }
 
 #[test]
@@ -252,27 +252,42 @@ fn a_tensor_larger_than_the_device_allows() -> Result<()> {
 #[cfg(feature = "wgpu")]
 fn a_device_lost_in_the_middle() -> Result<()> {
     use sunstone::backend::wgpu::WgpuBackend;
-    if common::gpu().is_none() {
+    if common::devices_of("wgpu").is_empty() {
         return Ok(());
     }
     let backend = WgpuBackend::open(0)?;
-    let device = Device::new("doomed", backend.clone());
-    let x = Tensor::from_slice(&[1.0f32, 2.0], [2], &device);
+    lose(&Device::new("doomed", backend.clone()), || backend.destroy())
+}
+
+#[test]
+#[cfg(feature = "cuda")]
+fn a_cuda_device_lost_in_the_middle() -> Result<()> {
+    use sunstone::backend::cuda::CudaBackend;
+    if common::devices_of("cuda").is_empty() {
+        return Ok(());
+    }
+    let backend = CudaBackend::open(0)?;
+    lose(&Device::new("doomed", backend.clone()), || backend.destroy())
+}
+
+#[allow(dead_code)]
+fn lose(device: &Device, destroy: impl FnOnce()) -> Result<()> {
+    let x = Tensor::from_slice(&[1.0f32, 2.0], [2], device);
     let before = &x * 2.0;
     before.realize()?;
     let pending = &x + 1.0;
-    backend.destroy();
+    destroy();
     for error in [pending.to_vec::<f32>(), before.to_vec::<f32>(), (&x * 3.0).to_vec::<f32>()] {
         assert!(matches!(error, Err(Error::DeviceLost { .. })), "{error:?}");
     }
     assert!(device.synchronize().is_err());
-    assert!(Tensor::from_slice(&[1.0f32], [1], &device).realize().is_err());
+    assert!(Tensor::from_slice(&[1.0f32], [1], device).realize().is_err());
     Ok(())
 }
 
 #[test]
 fn unknown_devices_are_listed_against_known_ones() {
-    for name in ["gpu", "wgpu:99", "wgpu:x", "", "cuda:0"] {
+    for name in ["gpu", "wgpu:99", "wgpu:x", "", "cuda:99"] {
         let error = Device::open(name).unwrap_err().to_string();
         assert!(error.contains(&format!("unknown device '{name}'")) && error.contains("cpu"), "{error}");
     }

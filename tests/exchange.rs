@@ -7,8 +7,7 @@ use sunstone::prelude::*;
 
 #[test]
 fn the_page_predicts_what_the_native_library_predicts() {
-    let (Ok(file), Ok(predictions)) =
-        (std::env::var("SUNSTONE_WEB_FILE"), std::env::var("SUNSTONE_WEB_PREDICTIONS"))
+    let (Ok(file), Ok(predictions)) = (std::env::var("SUNSTONE_WEB_FILE"), std::env::var("SUNSTONE_WEB_PREDICTIONS"))
     else {
         println!("skipped: tests/web/run runs this with a file of the page");
         return;

@@ -2,9 +2,9 @@
 //!
 //! The files are part of the program, so one binary can be carried to a machine with a GPU and prints its counts there.
 
-mod common;
 #[path = "golden/check.rs"]
 mod check;
+mod common;
 #[path = "golden/file.rs"]
 mod file;
 

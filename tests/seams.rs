@@ -62,10 +62,17 @@ fn exercise_memory(open: impl Fn(Arc<dyn MemoryManager>) -> Device) -> Result<()
 fn a_memory_manager_of_ones_own() -> Result<()> {
     exercise_memory(|m| Device::new("counted cpu", CpuBackend::with_memory(m)))?;
     #[cfg(feature = "wgpu")]
-    for i in 0..common::devices().len() - 1 {
+    for i in 0..common::devices_of("wgpu").len() {
         exercise_memory(|m| {
             let backend = sunstone::backend::wgpu::WgpuBackend::open_with_memory(i, m).expect("it opened before");
             Device::new("counted gpu", backend)
+        })?;
+    }
+    #[cfg(feature = "cuda")]
+    for i in 0..common::devices_of("cuda").len() {
+        exercise_memory(|m| {
+            let backend = sunstone::backend::cuda::CudaBackend::open_with_memory(i, m).expect("it opened before");
+            Device::new("counted cuda", backend)
         })?;
     }
     Ok(())

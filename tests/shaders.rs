@@ -48,7 +48,7 @@ impl Backend for Recording {
 
 /// The kernels of every case and of its gradient on operands of `dtype`, by case.
 fn kernels(dtype: DType) -> Option<BTreeMap<&'static str, Vec<String>>> {
-    let gpu = common::gpu()?;
+    let gpu = common::devices_of("wgpu").into_iter().next()?;
     let mut all = BTreeMap::new();
     for case in cases::cases() {
         let texts = Arc::new(Mutex::new(Vec::new()));
@@ -136,6 +136,30 @@ fn validate_spirv(files: &[std::path::PathBuf]) {
         assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
     }
     println!("spirv-val accepts {} modules", files.len());
+}
+
+#[test]
+#[cfg(feature = "cuda")]
+fn every_kernel_translates_to_cuda_c_and_nvrtc_takes_it() {
+    use sunstone::backend::cuda::translate::{Options, Uniforms, translate};
+    use sunstone::backend::cuda::{library, nvrtc};
+    let (Some(floats), Some(halves)) = (kernels(DType::F32), kernels(DType::BF16)) else { return };
+    let distinct: std::collections::BTreeSet<&String> = floats.values().chain(halves.values()).flatten().collect();
+    let compiler = library::nvrtc();
+    if let Err(why) = &compiler {
+        println!("skipped the compilation: {why}");
+    }
+    for (i, text) in distinct.iter().enumerate() {
+        let (module, info) = parse(text);
+        let uniforms = if i % 2 == 0 { Uniforms::Value } else { Uniforms::Pointer };
+        let cuda = translate(&module, &info, "main", &Options { trusted: true, uniforms })
+            .unwrap_or_else(|e| panic!("{e}\n{text}"));
+        if compiler.is_ok() {
+            nvrtc::machine_code(&cuda.source, nvrtc::Target { architecture: 90, fused: false })
+                .unwrap_or_else(|e| panic!("{e}\n{}", cuda.source));
+        }
+    }
+    println!("{} distinct kernels translate to CUDA C", distinct.len());
 }
 
 #[test]

@@ -2,9 +2,15 @@
 
 mod caching;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod origins;
 mod registry;
 #[cfg(feature = "wgpu")]
 pub mod wgpu;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod words;
 
 pub use caching::CachingManager;
 pub use registry::{DeviceInfo, DeviceState};

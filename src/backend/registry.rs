@@ -1,6 +1,8 @@
 //! Opens devices by name, lists them, and picks the best. A name opens the same device every time.
 
 use super::cpu::CpuBackend;
+#[cfg(feature = "cuda")]
+use super::cuda::{self, CudaBackend};
 #[cfg(feature = "wgpu")]
 use super::wgpu::WgpuBackend;
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
@@ -39,7 +41,8 @@ impl Device {
         CPU.get_or_init(|| Device::new("cpu", CpuBackend::new())).clone()
     }
 
-    /// The device of this name: `cpu`, `wgpu:0`, `wgpu:1`, …; `wgpu` is `wgpu:0`, `best` is [`Device::best`].
+    /// The device of this name: `cpu`, `cuda:0`, `wgpu:0`, `wgpu:1`, …; `cuda` is `cuda:0`, `wgpu` is `wgpu:0`, `best` is
+    /// [`Device::best`].
     ///
     /// # Errors
     /// [`Error::UnknownDevice`] with the names that exist; or why it does not open.
@@ -57,17 +60,23 @@ impl Device {
             "best" => return Device::best(),
             _ => {}
         }
-        let full = if name == "wgpu" { "wgpu:0" } else { name };
-        let index = full.strip_prefix("wgpu:").and_then(|i| i.parse::<usize>().ok()).ok_or_else(unknown)?;
-        if index >= gpus().len() {
+        let full = match name {
+            "cuda" | "wgpu" => format!("{name}:0"),
+            _ => name.to_owned(),
+        };
+        if let Some(device) = opened().get(&full) {
+            return Ok(device.clone());
+        }
+        if !names().contains(&full) {
             return Err(unknown());
         }
         let mut open = opened();
-        if let Some(device) = open.get(full) {
+        // Another thread may have been faster.
+        if let Some(device) = open.get(&full) {
             return Ok(device.clone());
         }
-        let device = open_gpu(index)?;
-        open.insert(full.into(), device.clone());
+        let device = open_gpu(&full)?;
+        open.insert(full, device.clone());
         Ok(device)
     }
 
@@ -102,8 +111,9 @@ impl Device {
         Ok(device)
     }
 
-    /// What to run on unless told otherwise: the device that `SUNSTONE_DEVICE` names; else the first hardware GPU that
-    /// opens; else the CPU. A CPU that pretends to be a GPU is never picked, only opened by name.
+    /// What to run on unless told otherwise: the device that `SUNSTONE_DEVICE` names; else the first NVIDIA GPU that opens
+    /// through its own driver; else the first hardware GPU that opens; else the CPU. A CPU that pretends to be a GPU is
+    /// never picked, only opened by name.
     ///
     /// # Errors
     /// Only if `SUNSTONE_DEVICE` names a device that does not exist or does not open.
@@ -118,7 +128,12 @@ impl Device {
         {
             return Ok((Device::open(&name)?, format!("SUNSTONE_DEVICE={name}")));
         }
-        let hardware = gpus().into_iter().enumerate().filter(|(_, software)| !software);
+        for name in cuda_names() {
+            if let Ok(device) = Device::open(&name) {
+                return Ok((device, "the first NVIDIA GPU, through its own driver".into()));
+            }
+        }
+        let hardware = adapters_are_software().into_iter().enumerate().filter(|(_, software)| !software);
         for (i, _) in hardware {
             if let Ok(device) = Device::open(&format!("wgpu:{i}")) {
                 return Ok((device, "the first hardware GPU".into()));
@@ -147,34 +162,45 @@ fn opened() -> MutexGuard<'static, BTreeMap<String, Device>> {
 }
 
 fn names() -> Vec<String> {
-    let gpus = (0..gpus().len()).map(|i| format!("wgpu:{i}"));
-    std::iter::once("cpu".to_owned()).chain(gpus).collect()
+    let adapters = (0..adapters_are_software().len()).map(|i| format!("wgpu:{i}"));
+    std::iter::once("cpu".to_owned()).chain(cuda_names()).chain(adapters).collect()
 }
 
-/// For each adapter, whether it is software.
+#[cfg(feature = "cuda")]
+fn cuda_names() -> Vec<String> {
+    (0..cuda::count()).map(|i| format!("cuda:{i}")).collect()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_names() -> Vec<String> {
+    Vec::new()
+}
+
+/// For each adapter of wgpu, whether it is software.
 #[cfg(all(feature = "wgpu", target_arch = "wasm32"))]
-fn gpus() -> Vec<bool> {
+fn adapters_are_software() -> Vec<bool> {
     opened().values().map(|device| device.caps().software).collect()
 }
 
-/// For each adapter, whether it is software.
+/// For each adapter of wgpu, whether it is software.
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
-fn gpus() -> Vec<bool> {
+fn adapters_are_software() -> Vec<bool> {
     static FOUND: OnceLock<Vec<bool>> = OnceLock::new();
     FOUND.get_or_init(|| adapters().iter().map(|a| a.software).collect()).clone()
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn gpus() -> Vec<bool> {
+fn adapters_are_software() -> Vec<bool> {
     Vec::new()
 }
 
-#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
-fn open_gpu(index: usize) -> Result<Device> {
-    Ok(Device::new(format!("wgpu:{index}"), WgpuBackend::open(index)?))
-}
-
-#[cfg(not(all(feature = "wgpu", not(target_arch = "wasm32"))))]
-fn open_gpu(_: usize) -> Result<Device> {
-    Err(Error::Invalid("no GPU opens without waiting in this build".into()))
+/// Opens the GPU of this name, which [`names`] lists.
+fn open_gpu(name: &str) -> Result<Device> {
+    match name.split_once(':').map(|(kind, index)| (kind, index.parse::<usize>())) {
+        #[cfg(feature = "cuda")]
+        Some(("cuda", Ok(index))) => Ok(Device::new(name, CudaBackend::open(index)?)),
+        #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+        Some(("wgpu", Ok(index))) => Ok(Device::new(name, WgpuBackend::open(index)?)),
+        _ => Err(Error::Invalid(format!("this build cannot open '{name}' without waiting"))),
+    }
 }

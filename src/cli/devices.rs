@@ -11,7 +11,8 @@ pub fn run(json: bool) -> Result<()> {
     let devices = Device::list();
     let (best, why) = Device::best_with_reason()?;
     if json {
-        line(&json!({ "devices": devices, "best": best.name(), "why": why }).to_string());
+        let report = json!({ "devices": devices, "libraries": libraries(), "best": best.name(), "why": why });
+        line(&report.to_string());
         return Ok(());
     }
     for device in &devices {
@@ -29,6 +30,21 @@ pub fn run(json: bool) -> Result<()> {
             DeviceState::Error(error) => line(&format!("{mark} {:<8} does not open: {error}", device.name)),
         }
     }
+    line("\nNVIDIA's libraries:");
+    for (name, found) in libraries() {
+        line(&format!("  {name:<15} {found}"));
+    }
     line(&format!("\n* picked by default: {why}"));
     Ok(())
+}
+
+/// What was found of NVIDIA's libraries, each with its version or why it is not used.
+#[cfg(feature = "cuda")]
+fn libraries() -> Vec<(String, String)> {
+    sunstone::backend::cuda::libraries()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn libraries() -> Vec<(String, String)> {
+    vec![("CUDA".into(), "not in this build".into())]
 }

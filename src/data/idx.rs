@@ -178,9 +178,7 @@ pub fn mnist_files(files: &[(String, Vec<u8>)]) -> Result<DigitsSplit> {
     let [train, test] = found;
     match (join(train)?, join(test)?) {
         (Some((_, train)), Some((_, test))) => Ok(DigitsSplit { train, test, source: "MNIST".into() }),
-        (Some((path, all)), None) | (None, Some((path, all))) => {
-            hold_out(&path, &all, &path.display().to_string())
-        }
+        (Some((path, all)), None) | (None, Some((path, all))) => hold_out(&path, &all, &path.display().to_string()),
         (None, None) => Err(Error::Invalid("no files".into())),
     }
 }

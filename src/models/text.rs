@@ -201,12 +201,7 @@ impl TextTraining {
         TextTraining::go_on(Checkpoint::from_bytes(bytes, path, device)?, path, text, device)
     }
 
-    fn go_on(
-        checkpoint: Checkpoint<TextPlace>,
-        path: &Path,
-        text: Text,
-        device: &Device,
-    ) -> Result<TextTraining> {
+    fn go_on(checkpoint: Checkpoint<TextPlace>, path: &Path, text: Text, device: &Device) -> Result<TextTraining> {
         let (checkpoint, vocabulary) = exact(checkpoint, path)?;
         let place = checkpoint.place.clone();
         if vocabulary != *text.vocabulary() || place.text != text.fingerprint() {

@@ -161,8 +161,9 @@ impl DigitsSession {
         let device = open(&device).await?;
         let path = Path::new(&name);
         let (state, metadata) = crate::io::safetensors::from_bytes(&file, path, &device).map_err(fail)?;
-        let model = Digits::from_state(state, &device)
-            .map_err(|e| fail(Error::Malformed { path: path.into(), detail: format!("holds no digits network: {e}") }))?;
+        let model = Digits::from_state(state, &device).map_err(|e| {
+            fail(Error::Malformed { path: path.into(), detail: format!("holds no digits network: {e}") })
+        })?;
         if !metadata.is_empty() {
             let data = Asked::default().data(&files.unwrap_or_default())?;
             let source = data.source.clone();

@@ -3,20 +3,43 @@
 
 use sunstone::prelude::*;
 
-/// Every device of this machine, the CPU first. Says which kinds are missing.
+/// Every device of this machine, the CPU first, then CUDA's, then wgpu's. Says which kinds are missing.
 pub fn devices() -> Vec<Device> {
     let names: Vec<String> = Device::list().into_iter().map(|d| d.name).collect();
-    if names.len() == 1 {
+    if names.iter().all(|n| !n.starts_with("wgpu")) {
         println!("skipped on wgpu: no Vulkan, Metal or DX12 adapter on this machine");
     }
-    names.iter().map(|n| Device::open(n).unwrap_or_else(|e| panic!("{n}: {e}"))).collect()
+    if names.iter().all(|n| !n.starts_with("cuda")) {
+        println!("skipped on cuda: no NVIDIA GPU with a driver on this machine");
+    }
+    names
+        .iter()
+        .filter_map(|n| match Device::open(n) {
+            // A driver without NVRTC is a machine without CUDA.
+            Err(e) if n.starts_with("cuda") => {
+                println!("skipped on {n}: {e}");
+                None
+            }
+            opened => Some(opened.unwrap_or_else(|e| panic!("{n}: {e}"))),
+        })
+        .collect()
+}
+
+/// The devices of one kind: `cuda` or `wgpu`.
+pub fn devices_of(kind: &str) -> Vec<Device> {
+    devices().into_iter().filter(|d| d.name().starts_with(kind)).collect()
 }
 
 /// The same devices opened afresh, so that their counters and memory are this test's alone.
 pub fn private_devices() -> Vec<Device> {
     let all = vec![Device::new("private cpu", sunstone::backend::cpu::CpuBackend::new())];
+    #[cfg(feature = "cuda")]
+    let all = all.into_iter().chain((0..devices_of("cuda").len()).map(|i| {
+        let backend = sunstone::backend::cuda::CudaBackend::open(i).unwrap_or_else(|e| panic!("cuda:{i}: {e}"));
+        Device::new(format!("private cuda:{i}"), backend)
+    }));
     #[cfg(feature = "wgpu")]
-    let all = all.into_iter().chain((0..devices().len() - 1).map(|i| {
+    let all = all.into_iter().chain((0..devices_of("wgpu").len()).map(|i| {
         let backend = sunstone::backend::wgpu::WgpuBackend::open(i).unwrap_or_else(|e| panic!("wgpu:{i}: {e}"));
         Device::new(format!("private wgpu:{i}"), backend)
     }));

@@ -237,8 +237,17 @@ macro_rules! floats {
                 let r = self % o;
                 if r != 0.0 && (r < 0.0) != (o < 0.0) { r + o } else { r }
             }
+            // PyTorch's rule: 2.5 / 0.001 rounds to 2500, of which 2499 are whole.
             #[inline(always)]
-            fn floor_div(self, o: $t) -> $t { $t::floor(self / o) }
+            fn floor_div(self, o: $t) -> $t {
+                if o == 0.0 {
+                    return self / o;
+                }
+                let r = self % o;
+                let below = r != 0.0 && (r < 0.0) != (o < 0.0);
+                let q = ((self - r) / o).round() - below as u8 as $t;
+                if q == 0.0 { $t::copysign(0.0, self / o) } else { q }
+            }
             #[inline(always)]
             fn pow(self, o: $t) -> $t { self.powf(o) }
             #[inline(always)]

@@ -1,6 +1,7 @@
 //! What differs in a browser: nothing may block, so adapters, errors and elements come by promises.
 
-use super::memory::{CHUNK, Copied, narrow};
+use super::super::words::narrow;
+use super::memory::{CHUNK, Copied};
 use super::{Core, Health};
 use crate::device::Storage;
 use crate::dtype::DType;
@@ -39,10 +40,8 @@ pub(super) async fn adapter() -> Option<(wgpu::Adapter, String)> {
         backends: wgpu::Backends::BROWSER_WEBGPU,
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
-    let wanted = wgpu::RequestAdapterOptions {
-        power_preference: wgpu::PowerPreference::HighPerformance,
-        ..Default::default()
-    };
+    let wanted =
+        wgpu::RequestAdapterOptions { power_preference: wgpu::PowerPreference::HighPerformance, ..Default::default() };
     let adapter = instance.request_adapter(&wanted).await.ok()?;
     Some((adapter, name().await.unwrap_or_default()))
 }

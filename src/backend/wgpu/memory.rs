@@ -1,5 +1,7 @@
 //! Buffers: where they come from, and how elements get into them and out again.
 
+use super::super::origins::FLAG_BYTES;
+use super::super::words::{narrow, whole_words, widened};
 use super::{Core, Health, host};
 use crate::device::{Block, BlockSource, Storage};
 use crate::dtype::DType;
@@ -66,7 +68,8 @@ impl BlockSource for Core {
         self.check()?;
         static NEXT: AtomicU64 = AtomicU64::new(1);
         self.reserved.fetch_add(size, Ordering::Relaxed);
-        let memory = Memory { id: NEXT.fetch_add(1, Ordering::Relaxed), buffer, health, reserved: self.reserved.clone() };
+        let memory =
+            Memory { id: NEXT.fetch_add(1, Ordering::Relaxed), buffer, health, reserved: self.reserved.clone() };
         Ok(Block { bytes, memory: Box::new(memory) })
     }
 }
@@ -119,9 +122,8 @@ impl Core {
             return Ok(());
         }
         let (name, bytes) = (self.name.clone(), words.len());
-        let failed = move |e| {
-            Error::Backend { device: name.clone(), detail: format!("no memory to copy {bytes} bytes: {e}") }
-        };
+        let failed =
+            move |e| Error::Backend { device: name.clone(), detail: format!("no memory to copy {bytes} bytes: {e}") };
         host::caught(self, &[wgpu::ErrorFilter::OutOfMemory], &Health::default(), failed, || {
             self.queue.write_buffer(buffer, offset, words);
         })
@@ -170,7 +172,7 @@ impl Core {
     pub(super) fn copy(&self, source: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Option<Copied>> {
         let flags = self.flags.pending();
         let size = source.map_or(0, |s| s.2);
-        let header = if flags { super::flags::BYTES } else { 0 };
+        let header = if flags { FLAG_BYTES as u64 } else { 0 };
         let total = header + size;
         if total == 0 {
             return Ok(None);
@@ -241,8 +243,9 @@ impl Core {
             return Ok(buffer);
         }
         let name = self.name.clone();
-        let failed = move |e| {
-            Error::Backend { device: name.clone(), detail: format!("no memory to read {bytes} bytes back: {e}") }
+        let failed = move |e| Error::Backend {
+            device: name.clone(),
+            detail: format!("no memory to read {bytes} bytes back: {e}"),
         };
         host::caught(self, &[wgpu::ErrorFilter::OutOfMemory], &Health::default(), failed, || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -252,33 +255,5 @@ impl Core {
                 mapped_at_creation: false,
             })
         })
-    }
-}
-
-/// Host elements as the device holds them: bytes become words.
-fn widened(dtype: DType, bytes: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    match dtype {
-        DType::U8 => bytes.iter().flat_map(|&b| [b, 0, 0, 0]).collect::<Vec<u8>>().into(),
-        DType::Bool => bytes.iter().flat_map(|&b| [(b != 0) as u8, 0, 0, 0]).collect::<Vec<u8>>().into(),
-        _ => bytes.into(),
-    }
-}
-
-/// Filled up with zeros to whole words, which is all that can be copied.
-fn whole_words(bytes: std::borrow::Cow<'_, [u8]>) -> std::borrow::Cow<'_, [u8]> {
-    if bytes.len().is_multiple_of(4) {
-        return bytes;
-    }
-    let mut bytes = bytes.into_owned();
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes.into()
-}
-
-/// And back.
-pub(super) fn narrow(dtype: DType, words: &[u8], out: &mut Vec<u8>) {
-    match dtype {
-        DType::U8 => out.extend(words.iter().step_by(4)),
-        DType::Bool => out.extend(words.as_chunks::<4>().0.iter().map(|w| (*w != [0; 4]) as u8)),
-        _ => out.extend_from_slice(words),
     }
 }

@@ -1,15 +1,15 @@
 //! The backend for every GPU that wgpu reaches: a run of a plan is one compute pass in one submission.
 
 mod adapters;
+mod executable;
+mod flags;
 #[cfg(target_arch = "wasm32")]
 #[path = "browser.rs"]
 mod host;
-mod executable;
-mod flags;
-mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 #[path = "native.rs"]
 mod host;
+mod memory;
 mod pipelines;
 #[cfg(test)]
 mod tests;

@@ -157,7 +157,11 @@ fn binary_float(op: BinaryOp, a: f64, b: f64) -> f64 {
             let r = a % b;
             if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
         }
-        FloorDiv => (a / b).floor(),
+        FloorDiv if b == 0.0 => a / b,
+        FloorDiv => {
+            let r = a % b;
+            ((a - r) / b).round() - (r != 0.0 && (r < 0.0) != (b < 0.0)) as u8 as f64
+        }
         Max | Min if a.is_nan() || b.is_nan() => f64::NAN,
         Max => a.max(b),
         Min => a.min(b),
@@ -257,8 +261,6 @@ fn every_binary_op_on_every_dtype_with_and_without_broadcasting() {
                     let at = |s: [i64; 2]| (i / 14) * s[0] as usize + (i % 14) * s[1] as usize;
                     let (a, b) = (x[at(strides[0])], y[at(strides[1])]);
                     let want = match dtype.is_float() {
-                        // The quotient is rounded to the dtype before its floor is taken.
-                        true if op == BinaryOp::FloorDiv && dtype != DType::F64 => ((a / b) as f32).floor() as f64,
                         true => binary_float(op, a, b),
                         false => binary_int(op, dtype, a as i128, b as i128),
                     };

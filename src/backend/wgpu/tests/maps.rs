@@ -111,7 +111,12 @@ fn arithmetic_of_floats() {
     check(Sub, &|a, b| a - b);
     check(Mul, &|a, b| (a as f32 * b as f32) as f64);
     check(Div, &|a, b| (a as f32 / b as f32) as f64);
-    check(FloorDiv, &|a, b| (a as f32 / b as f32).floor() as f64);
+    // Of what the exact remainder leaves; the quotient itself may round up to the next integer.
+    let floor = |a: f64, b: f64| {
+        let (r, below) = (a % b, (a % b < 0.0) != (b < 0.0));
+        ((a - r) / b) as f32 as f64 - (r != 0.0 && below) as u8 as f64
+    };
+    check(FloorDiv, &|a, b| if b == 0.0 { a / b } else { floor(a, b) });
     check(Rem, &remainder);
     check(Pow, &f64::powf);
     check(Atan2, &f64::atan2);
