@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod models;
 pub mod nn;
 pub mod optim;
+mod parallel;
 pub mod plan;
 pub mod random;
 pub mod registry;

@@ -12,8 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use sunstone::{Error, Result};
 
-/// The longest request line or header that is read.
-const LONGEST: u64 = 8192;
+/// Bytes of a request that are read: no browser sends more for a file.
+const LONGEST: u64 = 1 << 16;
+
+/// How long a client may take to send or to receive.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -57,12 +60,13 @@ fn find(asked: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn answer(mut stream: TcpStream, folder: &Path) -> io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut reader = BufReader::new(stream.try_clone()?);
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut reader = BufReader::new(stream.try_clone()?.take(LONGEST));
     let mut request = String::new();
-    reader.by_ref().take(LONGEST).read_line(&mut request)?;
+    reader.read_line(&mut request)?;
     let mut header = String::new();
-    while reader.by_ref().take(LONGEST).read_line(&mut header)? > 2 {
+    while reader.read_line(&mut header)? > 2 {
         header.clear();
     }
     let mut words = request.split(' ');

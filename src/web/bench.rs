@@ -55,7 +55,7 @@ pub async fn bench(
 ) -> JsResult<JsValue> {
     let device = open(&device).await?;
     let mut rows = Vec::new();
-    for make in [matmul::<256>, matmul::<512>, matmul::<1024>, gelu, sum, softmax] {
+    for make in [matmul::<256>, matmul::<512>, matmul::<1024>, affine, sum, softmax] {
         if signal.as_ref().is_some_and(AbortSignal::aborted) {
             break;
         }
@@ -148,7 +148,7 @@ fn traffic(passes: f64) -> f64 {
     passes * (ROWS * COLUMNS * 4) as f64 / 1e9
 }
 
-fn gelu(device: &Device) -> Case {
+fn affine(device: &Device) -> Case {
     Case {
         name: "x·2+1, 16 MiB f32",
         unit: "GB/s",

@@ -151,21 +151,23 @@ impl DigitsSession {
     }
 
     /// The session that `save` or the command line's `train digits` wrote. It goes on training where it was on the same
-    /// data; on other data it predicts only, and so does a file of parameters alone.
+    /// data, which the files or the options' `train` and `test` tell; on other data it predicts only, and so does a file of
+    /// parameters alone.
     pub async fn load(
         file: Vec<u8>,
         name: String,
         device: String,
+        #[wasm_bindgen(unchecked_param_type = "DigitsOptions | undefined")] options: JsValue,
         #[wasm_bindgen(unchecked_param_type = "NamedFile[] | undefined")] files: Option<Array>,
     ) -> JsResult<DigitsSession> {
         let device = open(&device).await?;
-        let path = Path::new(&name);
+        let (asked, path): (Asked, _) = (from_js(options)?, Path::new(&name));
         let (state, metadata) = crate::io::safetensors::from_bytes(&file, path, &device).map_err(fail)?;
         let model = Digits::from_state(state, &device).map_err(|e| {
             fail(Error::Malformed { path: path.into(), detail: format!("holds no digits network: {e}") })
         })?;
         if !metadata.is_empty() {
-            let data = Asked::default().data(&files.unwrap_or_default())?;
+            let data = asked.data(&files.unwrap_or_default())?;
             let source = data.source.clone();
             if let Ok(training) = Training::resume_bytes(&file, path, data, &device) {
                 return Ok(DigitsSession::of(training, source));

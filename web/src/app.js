@@ -55,8 +55,14 @@ export function download(name, data, type) {
 
 export const bytesOf = async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) });
 
-// Files dropped on `target`, or chosen with `input`, go to `take`.
-export function takeFiles(target, input, take) {
+// Files dropped on `target`, or chosen with `input`, go to `take`, unless one is larger than anything useful.
+export function takeFiles(target, input, megabytes, take) {
+  const offer = (list) => {
+    const files = [...list];
+    const large = files.find((file) => file.size > megabytes * 1e6);
+    if (large) complain('files', new Error(`${large.name} has ${count(large.size / 1e6)} MB; no more than ${megabytes} MB are read here.`));
+    else if (files.length) take(files).catch((error) => complain('files', error));
+  };
   const off = () => target.classList.remove('dropping');
   target.addEventListener('dragover', (e) => {
     e.preventDefault();
@@ -66,10 +72,10 @@ export function takeFiles(target, input, take) {
   target.addEventListener('drop', (e) => {
     e.preventDefault();
     off();
-    if (e.dataTransfer.files.length) take([...e.dataTransfer.files]);
+    offer(e.dataTransfer.files);
   });
   input?.addEventListener('change', () => {
-    if (input.files.length) take([...input.files]);
+    offer(input.files);
     input.value = '';
   });
 }

@@ -18,7 +18,7 @@ export function parse(name, text) {
   } catch {
     throw new Error(`${name} is not JSON`);
   }
-  const fits = run?.format === FORMAT && typeof run.hardware === 'string' && Array.isArray(run.rows)
+  const fits = run?.format === FORMAT && typeof run.hardware === 'string' && typeof run.browser === 'string' && Array.isArray(run.rows)
     && run.rows.every((r) => typeof r.name === 'string' && Number.isFinite(r.value) && typeof r.unit === 'string');
   if (!fits) throw new Error(`${name} is not a result of this benchmark`);
   return run;
@@ -96,7 +96,7 @@ export async function startBench(app) {
   };
   $('bench-stop').onclick = () => client.call('stop', ['bench']);
   $('bench-save').onclick = () => download('sunstone-bench.json', JSON.stringify(own, null, 2), 'application/json');
-  takeFiles($('bench'), $('bench-files'), async (files) => {
+  takeFiles($('bench'), $('bench-files'), 1, async (files) => {
     for (const file of files) {
       try {
         others.push(parse(file.name, await file.text()));

@@ -117,11 +117,16 @@ export async function startDigits({ client, device }) {
   function fields() {
     const form = new FormData($('digits-form'));
     const number = (name) => Number(form.get(name));
-    const train = number('train');
     return {
       model: form.get('model'), epochs: number('epochs'), batch: number('batch'), lr: number('lr'),
-      ...(files.length ? {} : { train, test: Math.min(2000, train) }),
+      ...toDraw(),
     };
+  }
+
+  // How many digits the page draws itself.
+  function toDraw() {
+    const train = Number($('digits-form').elements.train.value);
+    return files.length ? {} : { train, test: Math.min(2000, train) };
   }
 
   let shownFilters = 0;
@@ -194,17 +199,17 @@ export async function startDigits({ client, device }) {
     buttons();
     const again = record && gone
       ? ['Go on from there', async () => {
-          if (await load({ name: FILE, bytes: record.bytes }, record.accuracy) && place.trainable && !place.done) await run();
+          if (await load({ name: FILE, bytes: record.bytes }, record) && place.trainable && !place.done) await run();
         }]
       : gone ? ['Train anew', train] : undefined;
     complain('digits', error, again);
   }
 
-  // Takes a model; true when it is one.
-  async function load(file, accuracy) {
+  // Takes a model; true when it is one. What was kept with it is known of it.
+  async function load(file, { accuracy, drawn: asDrawn } = {}) {
     status('Loading…');
     try {
-      place = await client.call('digits.load', [file.bytes, file.name, device(), files]);
+      place = await client.call('digits.load', [file.bytes, file.name, device(), asDrawn ?? toDraw(), files]);
     } catch (error) {
       status('');
       complain('digits', error);
@@ -237,8 +242,8 @@ export async function startDigits({ client, device }) {
       lost(error);
     }
   };
-  takeFiles($('digits-load-label'), $('digits-load'), async ([file]) => load(await bytesOf(file)));
-  takeFiles($('digits-drop'), $('digits-files'), async (chosen) => {
+  takeFiles($('digits-load-label'), $('digits-load'), 500, async ([file]) => load(await bytesOf(file)));
+  takeFiles($('digits-drop'), $('digits-files'), 500, async (chosen) => {
     if (chosen.length === 1 && chosen[0].name.endsWith('.safetensors')) return load(await bytesOf(chosen[0]));
     files = await Promise.all(chosen.map(bytesOf));
     $('digits-source').textContent = `Learns from ${files.map((f) => f.name).join(', ')}.`;
@@ -258,7 +263,7 @@ export async function startDigits({ client, device }) {
     const { model, epoch, epochs } = record.place;
     const score = record.accuracy ? `, ${percent(record.accuracy)} right` : '';
     notice('kept', `A network trained here before is kept in this browser: ${model}, epoch ${epoch} of ${epochs}${score}.`, [
-      ['Load it', () => load({ name: FILE, bytes: record.bytes }, record.accuracy)],
+      ['Load it', () => load({ name: FILE, bytes: record.bytes }, record)],
       ['Forget it', () => forget('digits')],
     ]);
   }

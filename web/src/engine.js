@@ -10,6 +10,8 @@ export function createEngine(post) {
   let ready;
   let session = null;
   let writer = null;
+  // How many digits the session's were drawn; a file does not tell.
+  let drawn = {};
   const stops = new Map();
 
   // At most one run of a kind at a time; `stop` ends it.
@@ -46,7 +48,7 @@ export function createEngine(post) {
     let last = performance.now();
     let keeping = Promise.resolve();
     let accuracy;
-    const note = () => ({ place: from.place(), accuracy });
+    const note = () => ({ place: from.place(), accuracy, drawn });
     const done = await stoppable(kind, (signal) => from.run((progress) => {
       accuracy = progress.accuracy ?? accuracy;
       emit(progress);
@@ -68,10 +70,12 @@ export function createEngine(post) {
     stop: (kind) => stops.get(kind)?.abort(),
     async 'digits.create'(device, options, files) {
       session = replace(session, await sunstone.DigitsSession.create(device, options, files));
+      drawn = { train: options.train, test: options.test };
       return session.place();
     },
-    async 'digits.load'(bytes, name, device, files) {
-      session = replace(session, await sunstone.DigitsSession.load(bytes, name, device, files));
+    async 'digits.load'(bytes, name, device, options, files) {
+      session = replace(session, await sunstone.DigitsSession.load(bytes, name, device, options, files));
+      drawn = options;
       return session.place();
     },
     'digits.run': (emit) => train('digits', session, emit),

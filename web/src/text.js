@@ -21,7 +21,7 @@ export async function startText({ client, device }) {
   corpus.value = SAMPLE;
   corpus.oninput = size;
   size();
-  takeFiles(corpus, null, async ([file]) => {
+  takeFiles(corpus, null, 20, async ([file]) => {
     corpus.value = await file.text();
     size();
   });
@@ -122,7 +122,7 @@ export async function startText({ client, device }) {
       lost(error);
     }
   };
-  takeFiles($('text-load-label'), $('text-load'), async ([file]) => load(await bytesOf(file)));
+  takeFiles($('text-load-label'), $('text-load'), 500, async ([file]) => load(await bytesOf(file)));
 
   $('text-write').onclick = async () => {
     writing = true;
