@@ -62,7 +62,8 @@ export class Chart {
       g.fillText(this.format(v), left - 6, y(v));
     }
     g.textBaseline = 'alphabetic';
-    for (const v of ticks(0, last, 4)) {
+    // Before a training there are no steps to count.
+    for (const v of points.length || this.total ? ticks(0, last, 4) : []) {
       g.textAlign = v === 0 ? 'left' : x(v) > right - 20 ? 'right' : 'center';
       g.fillText(v.toLocaleString('en'), x(v), h - 5);
     }

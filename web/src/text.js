@@ -147,6 +147,7 @@ export async function startText({ client, device }) {
   $('text-write-stop').onclick = () => client.call('stop', ['write']);
 
   buttons();
+  status('Ready.');
   const record = await kept('text').catch(() => null);
   if (record) {
     notice('kept-text', `A text network trained here before is kept in this browser: step ${count(record.place.step)} of ${count(record.place.totalSteps)}.`, [
