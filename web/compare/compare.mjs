@@ -8,9 +8,9 @@ import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const { values: asked } = parseArgs({ options: { json: { type: 'string' }, rounds: { type: 'string', default: '3' } } });
+const { values: asked } = parseArgs({ options: { json: { type: 'string' }, rounds: { type: 'string', default: '3' }, only: { type: 'string', default: '' } } });
 const LIBRARIES = ['sunstone', 'tfjs', 'onnx'];
-const CASES = ['mlp', 'matmul 512', 'matmul 1024'];
+const CASES = ['mlp', 'matmul 512', 'matmul 1024'].filter((name) => name.includes(asked.only));
 const FLAGS = ['--headless=new', '--no-sandbox', '--enable-unsafe-webgpu', '--disable-quic', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' };
