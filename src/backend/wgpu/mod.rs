@@ -63,7 +63,8 @@ struct Core {
 }
 
 impl WgpuBackend {
-    /// Opens the adapter that the browser offers, with all its limits or with no more than WebGPU promises everywhere.
+    /// Opens the adapter that the browser offers, with all its limits or with no more than WebGPU promises everywhere; then
+    /// its kernels are those for GPUs, whatever it says of itself.
     ///
     /// # Errors
     /// [`Error::UnknownDevice`] when it offers none.
@@ -71,7 +72,8 @@ impl WgpuBackend {
     pub async fn open_async(default_limits: bool) -> Result<Arc<WgpuBackend>> {
         let (device, queue, name) = adapters::open_async(default_limits).await?;
         let memory = Arc::new(CachingManager::new());
-        Ok(WgpuBackend::named("wgpu:0".into(), device, queue, memory, Some(name)))
+        let hardware = (!default_limits).then_some(name);
+        Ok(WgpuBackend::named("wgpu:0".into(), device, queue, memory, hardware))
     }
 
     /// Opens number `index` of [`adapters()`]. Fails with [`Error::UnknownDevice`] when there are not so many.
