@@ -9,10 +9,10 @@ use super::simd::vectorised;
 use super::walk::{hull, unravel};
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::parallel::*;
 use crate::plan::{Attention, AttentionGrad, Operand};
 use ::half::{bf16, f16};
 use bytemuck::Pod;
-use rayon::prelude::*;
 
 /// Queries of a block.
 const QUERIES: usize = 64;
