@@ -4,6 +4,7 @@
 use super::pairs::stores_half;
 use super::write::{Body, Writer};
 use super::{KernelSource, Result, count, ops, spread};
+use crate::dtype::DType;
 use crate::plan::{Affine, InstrKind, Loop, Reg, Store};
 use std::fmt::Write as _;
 
@@ -71,8 +72,12 @@ pub fn turn(l: &Loop, turn: &Turn) -> Result<KernelSource> {
     for &r in &turn.loads {
         let InstrKind::Load { slot, at, .. } = &l.instrs[r].kind else { continue };
         let place = w.linear(at.offset, &at.strides, "i");
-        let value = w.load(*slot, l.instrs[r].dtype, &place)?;
-        let of = ops::register_type(l.instrs[r].dtype)?;
+        let mut value = w.load(*slot, l.instrs[r].dtype, &place)?;
+        let mut of = ops::register_type(l.instrs[r].dtype)?;
+        // NVIDIA's Vulkan driver loses truths in a workgroup's memory.
+        if l.instrs[r].dtype == DType::Bool {
+            (value, of) = (format!("select(0u, 1u, {value})"), "u32");
+        }
         let _ = writeln!(scratch, "var<workgroup> square{r}: array<{of}, {}>;", SIDE * (SIDE + 1));
         let _ = writeln!(reads, "            square{r}[(y + k) * {}u + x] = {value};", SIDE + 1);
     }
@@ -90,7 +95,10 @@ pub fn turn(l: &Loop, turn: &Turn) -> Result<KernelSource> {
     let (mut body, mut lines) = Body::new(&mut w, l, pad);
     for r in 0..l.instrs.len() {
         lines += &match turn.loads.contains(&r) {
-            true => format!("{pad}let r{r} = square{r}[({each}u * p + part) * {}u + q + k];\n", SIDE + 1),
+            true => {
+                let truth = if l.instrs[r].dtype == DType::Bool { " != 0u" } else { "" };
+                format!("{pad}let r{r} = square{r}[({each}u * p + part) * {}u + q + k]{truth};\n", SIDE + 1)
+            }
             false => body.instr(r, pad)?,
         };
     }
