@@ -1,6 +1,6 @@
 //! What a GPU does, as `name milliseconds` lines that `examples/peers/speed.py` prints for PyTorch too.
 //!
-//! `cargo run --release --example cuda_speed [DEVICE [rows|products|attention|train ..]]`
+//! `cargo run --release --example cuda_speed [DEVICE [rows|products|attention|train|long ..]]`; `long` is run only when asked for.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -40,6 +40,9 @@ fn main() -> Result<()> {
     }
     if section("train") {
         train(&device)?;
+    }
+    if wanted.iter().any(|w| w == "long") {
+        long(&device)?;
     }
     Ok(())
 }
@@ -303,8 +306,8 @@ fn training(device: &Device, name: &str, model: impl Module, batch: usize) -> Re
     Ok(())
 }
 
-/// Steps of AdamW of GPT-2 (124M parameters, the vocabulary padded) on 8 texts of 1,024 tokens.
-fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
+/// A step of AdamW of GPT-2 (124M parameters, the vocabulary padded) on 8 texts of 1,024 tokens.
+fn gpt(device: &Device, products: DType) -> Result<impl FnMut() -> Result<()> + use<>> {
     let config =
         GptConfig { vocabulary: 50_304, layers: 12, heads: 12, width: 768, context: 1024, dropout: 0.0, tied: true };
     let model = Gpt::new(config, &Init::new(0, device))?;
@@ -314,10 +317,14 @@ fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
     };
     let (x, targets) = (tokens(0), tokens(1).reshape([8 * 1024]));
     let mut optimizer = AdamW::new(model.parameters(), 1e-4);
-    let mut step = || {
+    Ok(move || {
         let loss = autocast(products, || model.forward(&x).reshape([8 * 1024, -1]).cross_entropy(&targets));
         optimizer.step(loss.backward()?)
-    };
+    })
+}
+
+fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
+    let mut step = gpt(device, products)?;
     let start = Instant::now();
     step()?;
     device.synchronize()?;
@@ -325,6 +332,18 @@ fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
     time(device, name, 5, &mut step)?;
     kernels(device, &mut step)?;
     println!("# {} bytes reserved", device.stats().bytes_reserved);
+    Ok(())
+}
+
+/// What 2,000 steps hold of the device's memory.
+fn long(device: &Device) -> Result<()> {
+    const STEPS: usize = 2000;
+    let mut step = gpt(device, DType::BF16)?;
+    let reserved = |device: &Device| device.synchronize().map(|()| device.stats().bytes_reserved);
+    (0..3).try_for_each(|_| step())?;
+    let early = reserved(device)?;
+    (3..STEPS).try_for_each(|_| step())?;
+    println!("# bytes reserved after 3 steps {early}, after {STEPS} {}", reserved(device)?);
     Ok(())
 }
 
