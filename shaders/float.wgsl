@@ -36,15 +36,15 @@ fn copysign_f32(magnitude: f32, sign: f32) -> f32 {
 }
 
 fn eq_f32(a: f32, b: f32) -> bool {
-    return a == b && !is_nan(a) && !is_nan(b);
+    return (a == b) & !is_nan(a) & !is_nan(b);
 }
 
 fn lt_f32(a: f32, b: f32) -> bool {
-    return a < b && !is_nan(a) && !is_nan(b);
+    return (a < b) & !is_nan(a) & !is_nan(b);
 }
 
 fn le_f32(a: f32, b: f32) -> bool {
-    return a <= b && !is_nan(a) && !is_nan(b);
+    return (a <= b) & !is_nan(a) & !is_nan(b);
 }
 
 fn max_f32(a: f32, b: f32) -> f32 {
@@ -98,7 +98,7 @@ fn i32_from_f32(x: f32) -> i32 {
 }
 
 fn u32_from_f32(x: f32) -> u32 {
-    if (is_nan(x) || x <= 0.0) {
+    if (is_nan(x) | (x <= 0.0)) {
         return 0u;
     }
     if (x >= 4294967296.0) {

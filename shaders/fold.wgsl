@@ -2,33 +2,29 @@
 // "No element yet" is the least extreme value at the largest position.
 
 fn beats_max_f32(b: f32, at_b: i32, a: f32, at_a: i32) -> bool {
-    if (is_nan(a) || is_nan(b)) {
-        return is_nan(b) && (!is_nan(a) || at_b < at_a);
-    }
-    return b > a || (b == a && at_b < at_a);
+    let nan = is_nan(b) & (!is_nan(a) | (at_b < at_a));
+    return select((b > a) | ((b == a) & (at_b < at_a)), nan, is_nan(a) | is_nan(b));
 }
 
 fn beats_min_f32(b: f32, at_b: i32, a: f32, at_a: i32) -> bool {
-    if (is_nan(a) || is_nan(b)) {
-        return is_nan(b) && (!is_nan(a) || at_b < at_a);
-    }
-    return b < a || (b == a && at_b < at_a);
+    let nan = is_nan(b) & (!is_nan(a) | (at_b < at_a));
+    return select((b < a) | ((b == a) & (at_b < at_a)), nan, is_nan(a) | is_nan(b));
 }
 
 fn beats_max_i32(b: i32, at_b: i32, a: i32, at_a: i32) -> bool {
-    return b > a || (b == a && at_b < at_a);
+    return (b > a) | ((b == a) & (at_b < at_a));
 }
 
 fn beats_min_i32(b: i32, at_b: i32, a: i32, at_a: i32) -> bool {
-    return b < a || (b == a && at_b < at_a);
+    return (b < a) | ((b == a) & (at_b < at_a));
 }
 
 fn beats_max_u32(b: u32, at_b: i32, a: u32, at_a: i32) -> bool {
-    return b > a || (b == a && at_b < at_a);
+    return (b > a) | ((b == a) & (at_b < at_a));
 }
 
 fn beats_min_u32(b: u32, at_b: i32, a: u32, at_a: i32) -> bool {
-    return b < a || (b == a && at_b < at_a);
+    return (b < a) | ((b == a) & (at_b < at_a));
 }
 
 // What a sum rounded away (Kahan, 1965); nothing once it is infinite or NaN, so that it stays so. `one` is 1, but the

@@ -19,11 +19,11 @@ fn div_u32(a: u32, b: u32) -> u32 {
 
 // The sign is b's.
 fn rem_i32(a: i32, b: i32) -> i32 {
-    if (b == 0i || b == -1i) {
+    if ((b == 0i) | (b == -1i)) {
         return 0i;
     }
     let r = a % b;
-    if (r != 0i && (r < 0i) != (b < 0i)) {
+    if ((r != 0i) & ((r < 0i) != (b < 0i))) {
         return r + b;
     }
     return r;
@@ -38,7 +38,7 @@ fn rem_u32(a: u32, b: u32) -> u32 {
 
 fn floor_div_i32(a: i32, b: i32) -> i32 {
     let q = div_i32(a, b);
-    if (b != 0i && b != -1i && a % b != 0i && (a < 0i) != (b < 0i)) {
+    if ((rem_i32(a, b) != 0i) & ((a < 0i) != (b < 0i))) {
         return q - 1i;
     }
     return q;

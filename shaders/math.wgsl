@@ -84,7 +84,7 @@ fn log_split(x: f32) -> vec2<f32> {
 // True where a logarithm is no finite number; log_special says what it is.
 fn log_is_special(x: f32) -> bool {
     let bits = bitcast<u32>(x);
-    return bits == 0u || bits >= 0x7f800000u;
+    return (bits == 0u) | (bits >= 0x7f800000u);
 }
 
 fn log_special(x: f32) -> f32 {
@@ -122,7 +122,7 @@ fn log10_f32(x: f32) -> f32 {
 }
 
 fn log1p_f32(x: f32) -> f32 {
-    if (x > -0.29 && x < 0.41) {
+    if ((x > -0.29) & (x < 0.41)) {
         return select(log1p_small(x), x, abs(x) < 5.9604645e-8);
     }
     let u = 1.0 + x;
@@ -170,7 +170,7 @@ fn reduce_large(x: f32) -> vec2<f32> {
         high += select(0u, 1u, low == 0u);
     }
     let zeros = countLeadingZeros(high);
-    if (zeros != 0u && zeros < 32u) {
+    if ((zeros != 0u) & (zeros < 32u)) {
         high = (high << zeros) | (low >> (32u - zeros));
     }
     let r = sign * f32(high) * scale_f32(1.5707963267948966 / 4294967296.0, -i32(zeros));
@@ -239,7 +239,7 @@ fn asin_small(x: f32) -> f32 {
 
 fn asin_f32(x: f32) -> f32 {
     let a = abs(x);
-    if (is_nan(x) || a > 1.0) {
+    if (is_nan(x) | (a > 1.0)) {
         return nan_f32();
     }
     if (a <= 0.5) {
@@ -249,7 +249,7 @@ fn asin_f32(x: f32) -> f32 {
 }
 
 fn acos_f32(x: f32) -> f32 {
-    if (is_nan(x) || abs(x) > 1.0) {
+    if (is_nan(x) | (abs(x) > 1.0)) {
         return nan_f32();
     }
     if (x > 0.5) {
@@ -288,15 +288,15 @@ fn atan_f32(x: f32) -> f32 {
 }
 
 fn atan2_f32(y: f32, x: f32) -> f32 {
-    if (is_nan(x) || is_nan(y)) {
+    if (is_nan(x) | is_nan(y)) {
         return nan_f32();
     }
     let ax = abs(x);
     let ay = abs(y);
     var ratio = 0.0;
-    if (is_inf(x) && is_inf(y)) {
+    if (is_inf(x) & is_inf(y)) {
         ratio = 1.0;
-    } else if (!is_inf(x) && !is_inf(y) && max(ax, ay) > 0.0) {
+    } else if (!is_inf(x) & !is_inf(y) & (max(ax, ay) > 0.0)) {
         ratio = div_f32(min(ax, ay), max(ax, ay));
     }
     var angle = atan_positive(ratio);
@@ -419,55 +419,43 @@ fn pow_positive(a: f32, b: f32) -> f32 {
     let y_low = (b - b_high) * l_high + b * l_low;
     let y_high = b_high * l_high;
     let total = y_high + y_low;
-    if (total > 130.0 || total < -152.0) {
-        return exp2_f32(total);
-    }
-    let whole = round(total);
-    return scale_f32(1.0 + expm1_small(((y_high - whole) + y_low) * 0.6931471805599453), i32(whole));
+    let tame = clamp(total, -152.0, 130.0);
+    let high = select(tame, y_high, tame == total);
+    let low = select(0.0, y_low, tame == total);
+    let whole = round(tame);
+    return scale_f32(1.0 + expm1_small(((high - whole) + low) * 0.6931471805599453), i32(whole));
 }
 
-// C's pow: pow(x, 0) = pow(1, y) = 1; a negative base takes whole exponents only.
+// C's pow: pow(x, 0) = pow(1, y) = 1; a negative base takes whole exponents only. One way through, with one return:
+// compilers copy it into every place that calls it, and what returns early costs some of them minutes.
 fn pow_f32(a: f32, b: f32) -> f32 {
-    if (b == 0.0 || a == 1.0) {
-        return 1.0;
-    }
-    if (is_nan(a) || is_nan(b)) {
-        return nan_f32();
-    }
     let magnitude = abs(a);
-    if (is_inf(b)) {
-        if (magnitude == 1.0) {
-            return 1.0;
-        }
-        return select(0.0, inf_f32(), (magnitude > 1.0) == (b > 0.0));
+    let denormal = bitcast<u32>(magnitude) < 0x00800000u;
+    var base = magnitude;
+    if (denormal) {
+        // The square of its square root's power, whose argument is normal.
+        base = sqrt(magnitude * 16777216.0) * 2.44140625e-4;
     }
+    var result = pow_positive(base, clamp(b, -1.0e10, 1.0e10));
+    result = select(result, result * result, denormal);
     let whole = trunc(b) == b;
-    let odd = whole && abs(b) < 16777216.0 && (i32(clamp(b, -16777216.0, 16777216.0)) & 1i) == 1i;
+    let odd = whole & (abs(b) < 16777216.0) & ((i32(clamp(b, -16777216.0, 16777216.0)) & 1i) == 1i);
     let negative = bitcast<u32>(a) >= 0x80000000u;
-    var result = 0.0;
-    if (magnitude == 0.0 || is_inf(a)) {
-        result = select(0.0, inf_f32(), (magnitude == 0.0) == (b < 0.0));
-    } else {
-        if (negative && !whole) {
-            return nan_f32();
-        }
-        let e = clamp(b, -1.0e10, 1.0e10);
-        if (bitcast<u32>(magnitude) < 0x00800000u) {
-            // A denormal: the square of its square root's power, whose argument is normal.
-            let half = pow_positive(sqrt(magnitude * 16777216.0) * 2.44140625e-4, e);
-            result = half * half;
-        } else {
-            result = pow_positive(magnitude, e);
-        }
-    }
-    return select(result, -result, negative && odd);
+    let edge = (magnitude == 0.0) | is_inf(a);
+    result = select(result, nan_f32(), negative & !whole & !edge);
+    result = select(result, select(0.0, inf_f32(), (magnitude == 0.0) == (b < 0.0)), edge);
+    result = select(result, -result, negative & odd);
+    let far = select(select(0.0, inf_f32(), (magnitude > 1.0) == (b > 0.0)), 1.0, magnitude == 1.0);
+    result = select(result, far, is_inf(b));
+    result = select(result, nan_f32(), is_nan(a) | is_nan(b));
+    return select(result, 1.0, (b == 0.0) | (a == 1.0));
 }
 
 // The exact remainder with a's sign: long division of the mantissas, eight bits at a time.
 fn fmod_f32(a: f32, b: f32) -> f32 {
     let ua = bitcast<u32>(a) & 0x7fffffffu;
     let ub = bitcast<u32>(b) & 0x7fffffffu;
-    if (ua >= 0x7f800000u || ub > 0x7f800000u || ub == 0u) {
+    if ((ua >= 0x7f800000u) | (ub > 0x7f800000u) | (ub == 0u)) {
         return nan_f32();
     }
     if (ua < ub) {
@@ -493,7 +481,7 @@ fn rem_f32(a: f32, b: f32) -> f32 {
     if (r == 0.0) {
         return copysign_f32(0.0, b);
     }
-    if (!is_nan(r) && (r < 0.0) != (b < 0.0)) {
+    if (!is_nan(r) & ((r < 0.0) != (b < 0.0))) {
         return r + b;
     }
     return r;
@@ -509,7 +497,7 @@ fn floor_div_f32(a: f32, b: f32) -> f32 {
         return r;
     }
     var q = round(div_f32(a - r, b));
-    if (r != 0.0 && (r < 0.0) != (b < 0.0)) {
+    if ((r != 0.0) & ((r < 0.0) != (b < 0.0))) {
         q -= 1.0;
     }
     return select(q, copysign_f32(0.0, div_f32(a, b)), q == 0.0);

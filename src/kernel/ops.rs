@@ -118,13 +118,13 @@ pub fn binary(op: BinaryOp, dtype: DType, a: &str, b: &str) -> String {
 fn of_bools(op: BinaryOp, a: &str, b: &str) -> String {
     use BinaryOp::*;
     match op {
-        Add | Max | Or => format!("({a} || {b})"),
-        Mul | Min | And => format!("({a} && {b})"),
+        Add | Max | Or => format!("({a} | {b})"),
+        Mul | Min | And => format!("({a} & {b})"),
         Eq => format!("({a} == {b})"),
-        Lt => format!("(!{a} && {b})"),
-        Le => format!("(!{a} || {b})"),
-        Gt => format!("({a} && !{b})"),
-        Ge => format!("({a} || !{b})"),
+        Lt => format!("(!{a} & {b})"),
+        Le => format!("(!{a} | {b})"),
+        Gt => format!("({a} & !{b})"),
+        Ge => format!("({a} | !{b})"),
         Ne | Xor | Sub | Div | Pow | Rem | FloorDiv | Atan2 | Shl | Shr => format!("({a} != {b})"),
     }
 }
