@@ -1,0 +1,193 @@
+//! `sunstone bench`
+
+use super::output::line;
+use super::session::{bar, catch_interrupt, check_target, open};
+use clap::{Args as ClapArgs, Subcommand};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use sunstone::backend::DeviceState;
+use sunstone::bench::{self, Event, Options, Outcome, Report, Row, Run, Suite, Timed, Work};
+use sunstone::prelude::*;
+
+#[derive(ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    measure: Measure,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the rows of several files side by side, with how many times faster each is than the first.
+    Compare {
+        /// Files that `bench --json` wrote.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(ClapArgs)]
+struct Measure {
+    /// What to measure, of peak, matmul, rows, map, conv, attention, train [default: all]; peak always comes first.
+    #[arg(value_name = "SUITE")]
+    suites: Vec<Suite>,
+    /// Where: cpu, wgpu:0, ..., or all [default: the best device; see `sunstone devices`].
+    #[arg(long, value_name = "D")]
+    device: Option<String>,
+    /// Small sizes and few rows: at most a minute for each device.
+    #[arg(long)]
+    quick: bool,
+    /// Write all measurements to FILE.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Measures, or shows what was measured.
+pub fn run(args: &Args) -> Result<()> {
+    match &args.command {
+        Some(Command::Compare { files }) => compare(files),
+        None => measure(&args.measure),
+    }
+}
+
+fn measure(args: &Measure) -> Result<()> {
+    if let Some(file) = &args.json {
+        check_target(file)?;
+    }
+    let devices = devices(args.device.as_deref())?;
+    let mut options = if args.quick { Options::quick() } else { Options::full() };
+    if !args.suites.is_empty() {
+        options.suites.clone_from(&args.suites);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let mut report = Report::new(bench::date(now), args.quick);
+    let interrupted = catch_interrupt();
+    for device in &devices {
+        report.runs.extend(one(device, &options, &interrupted));
+        if let Some(file) = &args.json {
+            report.save(file)?;
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    let wrong =
+        report.runs.iter().flat_map(|run| &run.rows).filter(|r| matches!(r.outcome, Outcome::Wrong { .. })).count();
+    match wrong {
+        0 => Ok(()),
+        n => Err(Error::Backend { device: "bench".into(), detail: format!("wrong results in rows: {n}") }),
+    }
+}
+
+/// The device of this name, the best one, or all that open.
+fn devices(name: Option<&str>) -> Result<Vec<Device>> {
+    if name != Some("all") {
+        return Ok(vec![open(name)?]);
+    }
+    let opened = Device::list().into_iter().filter(|d| matches!(d.state, DeviceState::Caps(_)));
+    opened.map(|d| Device::open(&d.name)).collect()
+}
+
+/// Measures one device, showing each row as it is done.
+fn one(device: &Device, options: &Options, interrupted: &AtomicBool) -> Option<Run> {
+    let caps = device.caps();
+    line(&format!("{}: {}; {}", device.name(), caps.hardware, caps.driver));
+    line(&format!("{:<54} {:>11} {:>6} {:>18} {:>8}", "", "median", "spread", "rate", "of peak"));
+    let clock = Instant::now();
+    let bar = bar(0, false);
+    let mut on = |event: Event<'_>| {
+        match event {
+            Event::Start { place, of, suite, name } => {
+                bar.set_length(of as u64);
+                bar.set_position(place as u64);
+                bar.set_prefix(suite);
+                bar.set_message(name.to_owned());
+            }
+            Event::Done(row) => bar.suspend(|| line(&shown(row))),
+        }
+        !interrupted.load(Ordering::Relaxed)
+    };
+    let run = bench::ready(bench::run(device, options, &|| clock.elapsed().as_secs_f64(), &mut on));
+    bar.finish_and_clear();
+    if let Some(run) = &run {
+        let memory = run.peak.bytes.map(|rate| format!("{:.1} GB/s", rate / 1e9));
+        let arithmetic = run.peak.flops.iter().map(|(dtype, rate)| format!("{:.1} GFLOP/s of {dtype}", rate / 1e9));
+        let peaks: Vec<String> = memory.into_iter().chain(arithmetic).collect();
+        line(&format!(
+            "Peak: {}. {} rows in {:.0} s.\n",
+            peaks.join(", "),
+            run.rows.len(),
+            clock.elapsed().as_secs_f64()
+        ));
+    }
+    run
+}
+
+/// A row as a line of the table.
+fn shown(row: &Row) -> String {
+    let what = format!("{:<9} {:<38} {:<5}", row.suite, row.name, row.dtype);
+    match &row.outcome {
+        Outcome::Skipped { reason } => format!("{what} -  {reason}"),
+        Outcome::Wrong { reason } => format!("{what} WRONG: {reason}"),
+        Outcome::Timed(Timed { time, of_peak, .. }) => {
+            let spread = format!("{:.0}%", (time.q3 - time.q1) / time.median * 100.0);
+            let share = of_peak.map_or(String::new(), |share| format!("{:.1}%", share * 100.0));
+            let rate = rate(&row.work, time.median);
+            format!("{what} {:>11} {spread:>6} {rate:>18} {share:>8}", duration(time.median)).trim_end().to_owned()
+        }
+    }
+}
+
+/// Arithmetic where there is enough of it to be what bounds, else memory, else samples.
+fn rate(Work { flops, bytes, samples }: &Work, seconds: f64) -> String {
+    match () {
+        () if *flops > 4.0 * bytes || (*bytes == 0.0 && *flops > 0.0) => {
+            format!("{:.2} GFLOP/s", flops / seconds / 1e9)
+        }
+        () if *bytes > 0.0 => format!("{:.2} GB/s", bytes / seconds / 1e9),
+        () if *samples > 0.0 => format!("{:.0} samples/s", samples / seconds),
+        () => String::new(),
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-3 => format!("{:.2} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.3} ms", s * 1e3),
+        s => format!("{s:.3} s"),
+    }
+}
+
+/// The rows of all files, the first device's beside each other's.
+fn compare(files: &[PathBuf]) -> Result<()> {
+    let reports = files.iter().map(|file| Report::load(file)).collect::<Result<Vec<_>>>()?;
+    let joined = bench::compare(&reports);
+    let letter = |i: usize| format!("[{}]", i + 1);
+    for (i, column) in joined.columns.iter().enumerate() {
+        line(&format!("{} {column}", letter(i)));
+    }
+    let heads: String = (0..joined.columns.len()).map(|i| format!(" {:>20}", letter(i))).collect();
+    line(&format!("{:<54}{heads}", ""));
+    for row in &joined.lines {
+        let [suite, name, dtype] = &row.key;
+        let cell = |(i, time): (usize, &Option<f64>)| {
+            let text = time.map_or("-".into(), duration);
+            let ratio = row.ratio(i).filter(|_| i > 0).map_or(String::new(), |r| format!("{r:.2}×"));
+            format!(" {text:>11} {ratio:>8}")
+        };
+        let cells: String = row.times.iter().enumerate().map(cell).collect();
+        line(format!("{suite:<9} {name:<38} {dtype:<5}{cells}").trim_end());
+    }
+    for i in 1..joined.columns.len() {
+        match joined.mean(i) {
+            Some((mean, count)) => {
+                line(&format!("{}: {mean:.2} times as fast as [1], the geometric mean of {count} rows", letter(i)))
+            }
+            None => line(&format!("{}: no row in common with [1]", letter(i))),
+        }
+    }
+    Ok(())
+}
