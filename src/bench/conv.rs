@@ -17,7 +17,7 @@ pub fn cases(quick: bool) -> Vec<Case> {
     let three = |channels, side| Layer { inputs: channels, outputs: channels, side, kernel: 3 };
     let one = |inputs, outputs, side| Layer { inputs, outputs, side, kernel: 1 };
     let (batch, layers) = match quick {
-        true => (1, vec![three(64, 28), one(256, 64, 28)]),
+        true => (1, vec![three(64, 14), one(256, 64, 14)]),
         false => (
             32,
             vec![

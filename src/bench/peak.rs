@@ -14,8 +14,9 @@ const CHAIN: usize = 64;
 pub fn cases(quick: bool) -> Vec<Case> {
     let long = if quick { 1 << 22 } else { 1 << 26 };
     let mut cases = vec![copy(long * 4), scale(long), triad(long), chain(if quick { 1 << 18 } else { 1 << 22 })];
-    let n = if quick { 512 } else { 4096 };
-    cases.extend([DType::F32, DType::F16, DType::BF16].map(|dtype| product(dtype, n)));
+    let n = if quick { 256 } else { 4096 };
+    let dtypes: &[DType] = if quick { &[DType::F32, DType::F16] } else { &[DType::F32, DType::F16, DType::BF16] };
+    cases.extend(dtypes.iter().map(|&dtype| product(dtype, n)));
     cases.extend([launch(false), launch(true), transfer("upload", long), transfer("download", long)]);
     cases
 }

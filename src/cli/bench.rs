@@ -95,7 +95,7 @@ fn devices(name: Option<&str>) -> Result<Vec<Device>> {
 fn one(device: &Device, options: &Options, interrupted: &AtomicBool) -> Option<Run> {
     let caps = device.caps();
     line(&format!("{}: {}; {}", device.name(), caps.hardware, caps.driver));
-    line(&format!("{:<54} {:>11} {:>6} {:>18} {:>8}", "", "median", "spread", "rate", "of peak"));
+    line(&format!("{:<60} {:>11} {:>6} {:>18} {:>8}", "", "median", "spread", "rate", "of peak"));
     let clock = Instant::now();
     let bar = bar(0, false);
     let mut on = |event: Event<'_>| {
@@ -128,7 +128,7 @@ fn one(device: &Device, options: &Options, interrupted: &AtomicBool) -> Option<R
 
 /// A row as a line of the table.
 fn shown(row: &Row) -> String {
-    let what = format!("{:<9} {:<38} {:<5}", row.suite, row.name, row.dtype);
+    let what = format!("{:<9} {:<44} {:<5}", row.suite, row.name, row.dtype);
     match &row.outcome {
         Outcome::Skipped { reason } => format!("{what} -  {reason}"),
         Outcome::Wrong { reason } => format!("{what} WRONG: {reason}"),
@@ -170,7 +170,7 @@ fn compare(files: &[PathBuf]) -> Result<()> {
         line(&format!("{} {column}", letter(i)));
     }
     let heads: String = (0..joined.columns.len()).map(|i| format!(" {:>20}", letter(i))).collect();
-    line(&format!("{:<54}{heads}", ""));
+    line(&format!("{:<60}{heads}", ""));
     for row in &joined.lines {
         let [suite, name, dtype] = &row.key;
         let cell = |(i, time): (usize, &Option<f64>)| {
@@ -179,7 +179,7 @@ fn compare(files: &[PathBuf]) -> Result<()> {
             format!(" {text:>11} {ratio:>8}")
         };
         let cells: String = row.times.iter().enumerate().map(cell).collect();
-        line(format!("{suite:<9} {name:<38} {dtype:<5}{cells}").trim_end());
+        line(format!("{suite:<9} {name:<44} {dtype:<5}{cells}").trim_end());
     }
     for i in 1..joined.columns.len() {
         match joined.mean(i) {
