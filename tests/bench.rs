@@ -7,8 +7,8 @@ use sunstone::prelude::*;
 fn measured(device: &Device, suite: Suite) -> Run {
     let options = Options { suites: vec![suite], budget: 0.0, limit: f64::INFINITY, ..Options::quick() };
     let clock = std::time::Instant::now();
-    let run = bench::run(device, &options, &|| clock.elapsed().as_secs_f64(), &mut |_| true);
-    bench::ready(run).expect("nothing to wait for")
+    let seconds = || clock.elapsed().as_secs_f64();
+    bench::ready(bench::run(device, &options, &seconds, &mut |_| true)).expect("nothing to wait for")
 }
 
 #[test]

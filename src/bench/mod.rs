@@ -5,12 +5,13 @@
 //! use sunstone::prelude::*;
 //! let options = Options { suites: vec![Suite::Map], budget: 0.0, ..Options::quick() };
 //! let clock = std::time::Instant::now();
-//! let mut names = Vec::new();
-//! let run = bench::run(&Device::cpu(), &options, &|| clock.elapsed().as_secs_f64(), &mut |event| {
-//!     if let bench::Event::Done(row) = event { names.push(row.name.clone()) }
-//!     names.len() < 2
-//! });
-//! let run = bench::ready(run).expect("nothing is waited for outside a browser");
+//! let mut rows = 0;
+//! let mut on = |event: bench::Event<'_>| {
+//!     rows += matches!(event, bench::Event::Done(_)) as usize;
+//!     rows < 2
+//! };
+//! let seconds = || clock.elapsed().as_secs_f64();
+//! let run = bench::ready(bench::run(&Device::cpu(), &options, &seconds, &mut on)).expect("no wait outside a browser");
 //! assert_eq!(run.rows.len(), 2);
 //! ```
 //!
