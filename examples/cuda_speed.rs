@@ -1,6 +1,6 @@
 //! What a GPU does, as `name milliseconds` lines that `examples/peers/speed.py` prints for PyTorch too.
 //!
-//! `cargo run --release --example cuda_speed [DEVICE [rows|products|attention|train ..]]`
+//! `cargo run --release --example cuda_speed [DEVICE [rows|products|attention|train|long ..]]`; `long` is run only when asked for.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -40,6 +40,9 @@ fn main() -> Result<()> {
     }
     if section("train") {
         train(&device)?;
+    }
+    if wanted.iter().any(|w| w == "long") {
+        long(&device)?;
     }
     Ok(())
 }
@@ -88,29 +91,37 @@ fn rows(device: &Device) -> Result<()> {
             let x = Generator::new(0).randn(shape, device).cast(dtype);
             x.realize().map(|()| x)
         };
-        let (x, weight, bias) = (make(&[N, N])?, make(&[N])?, make(&[N])?);
-        let targets = Tensor::arange(N, device);
+        let (x, tall, weight, bias) = (make(&[N, N])?, make(&[2 * N, N])?, make(&[N])?, make(&[N])?);
+        let (targets, more_targets) = (Tensor::arange(N, device), Tensor::arange(2 * N, device).remainder(N as f64));
         targets.realize()?;
+        let more_targets = more_targets.cast(DType::I32);
+        more_targets.realize()?;
         let tail = if dtype == DType::F32 { "" } else { "_f16" };
         let matrix = (N * N * dtype.bytes()) as f64;
         let copied = device_copy(device, matrix as u64)?;
         println!("copy{tail} {:.5}\n# {copied:.0} GB/s", 2.0 * matrix / copied / 1e6);
-        let row = |name: &str, bytes: f64, f: &dyn Fn() -> Tensor| -> Result<()> {
-            let seconds = time(device, &format!("{name}{tail}"), 20, || f().realize())?;
-            let rate = bytes / seconds / 1e9;
-            println!("# {rate:.0} GB/s, {:.3} of a device copy", rate / copied);
+        // A plan for each run, so that what lies between two submissions is in it; and what twice as much takes longer.
+        let row = |name: &str, bytes: f64, f: &dyn Fn(&Tensor, &Tensor) -> Tensor| -> Result<()> {
+            let seconds = time(device, &format!("{name}{tail}"), 20, || f(&x, &targets).realize())?;
+            let more =
+                time(device, &format!("{name}{tail}_twice"), 20, || f(&tall, &more_targets).realize())? - seconds;
+            let (rate, alone) = (bytes / seconds / 1e9, bytes / more / 1e9);
+            let (share, share_alone) = (rate / copied, alone / copied);
+            println!(
+                "# {rate:.0} GB/s, {share:.3} of a device copy; without what a run costs {alone:.0}, {share_alone:.3}"
+            );
             Ok(())
         };
-        row("scale", 2.0 * matrix, &|| &x * 2.0)?;
-        row("gelu_chain", 2.0 * matrix, &|| (&x * 2.0 + 1.0).gelu())?;
-        row("add_row", 2.0 * matrix, &|| &x + &bias)?;
-        row("softmax", 2.0 * matrix, &|| x.softmax(1))?;
-        row("layer_norm", 2.0 * matrix, &|| x.layer_norm(1, 1e-5))?;
-        row("layer_norm_affine", 2.0 * matrix, &|| x.layer_norm(1, 1e-5) * &weight + &bias)?;
-        row("row_sum", matrix, &|| x.sum(1))?;
-        row("column_sum", matrix, &|| x.sum(0))?;
-        row("cross_entropy", matrix, &|| x.cross_entropy(&targets))?;
-        row("transpose", 2.0 * matrix, &|| x.t() * 2.0)?;
+        row("scale", 2.0 * matrix, &|x, _| x * 2.0)?;
+        row("gelu_chain", 2.0 * matrix, &|x, _| (x * 2.0 + 1.0).gelu())?;
+        row("add_row", 2.0 * matrix, &|x, _| x + &bias)?;
+        row("softmax", 2.0 * matrix, &|x, _| x.softmax(1))?;
+        row("layer_norm", 2.0 * matrix, &|x, _| x.layer_norm(1, 1e-5))?;
+        row("layer_norm_affine", 2.0 * matrix, &|x, _| x.layer_norm(1, 1e-5) * &weight + &bias)?;
+        row("row_sum", matrix, &|x, _| x.sum(1))?;
+        row("column_sum", matrix, &|x, _| x.sum(0))?;
+        row("cross_entropy", matrix, &|x, t| x.cross_entropy(t))?;
+        row("transpose", 2.0 * matrix, &|x, _| x.t() * 2.0)?;
     }
     Ok(())
 }
@@ -171,9 +182,46 @@ fn wgpu_copy(bytes: u64) -> f64 {
         device.create_buffer(&wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false })
     };
     let (from, to) = (buffer(), buffer());
+    // A transfer may be far from what the memory can do, so a kernel that copies is the measure.
+    let text = format!(
+        "@group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
+        @group(0) @binding(1) var<storage, read_write> y: array<vec4<u32>>;
+        @compute @workgroup_size(256)
+        fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) id: u32) {{
+            let i = (group.y * {WIDTH}u + group.x) * 256u + id;
+            if (i < arrayLength(&x)) {{ y[i] = x[i]; }}
+        }}"
+    );
+    const WIDTH: u32 = 4096;
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(text.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: None,
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[
+            wgpu::BindGroupEntry { binding: 0, resource: from.as_entire_binding() },
+            wgpu::BindGroupEntry { binding: 1, resource: to.as_entire_binding() },
+        ],
+    });
     copies(|count| {
         let mut encoder = device.create_command_encoder(&Default::default());
-        (0..count).for_each(|_| encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes));
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(&pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            let groups = (bytes / 16).div_ceil(256) as u32;
+            (0..count).for_each(|_| pass.dispatch_workgroups(WIDTH, groups.div_ceil(WIDTH), 1));
+        }
         queue.submit([encoder.finish()]);
         device.poll(wgpu::PollType::wait_indefinitely()).expect("the copies end");
     })
@@ -258,8 +306,8 @@ fn training(device: &Device, name: &str, model: impl Module, batch: usize) -> Re
     Ok(())
 }
 
-/// Steps of AdamW of GPT-2 (124M parameters, the vocabulary padded) on 8 texts of 1,024 tokens.
-fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
+/// A step of AdamW of GPT-2 (124M parameters, the vocabulary padded) on 8 texts of 1,024 tokens.
+fn gpt(device: &Device, products: DType) -> Result<impl FnMut() -> Result<()> + use<>> {
     let config =
         GptConfig { vocabulary: 50_304, layers: 12, heads: 12, width: 768, context: 1024, dropout: 0.0, tied: true };
     let model = Gpt::new(config, &Init::new(0, device))?;
@@ -269,10 +317,14 @@ fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
     };
     let (x, targets) = (tokens(0), tokens(1).reshape([8 * 1024]));
     let mut optimizer = AdamW::new(model.parameters(), 1e-4);
-    let mut step = || {
+    Ok(move || {
         let loss = autocast(products, || model.forward(&x).reshape([8 * 1024, -1]).cross_entropy(&targets));
         optimizer.step(loss.backward()?)
-    };
+    })
+}
+
+fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
+    let mut step = gpt(device, products)?;
     let start = Instant::now();
     step()?;
     device.synchronize()?;
@@ -280,6 +332,18 @@ fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
     time(device, name, 5, &mut step)?;
     kernels(device, &mut step)?;
     println!("# {} bytes reserved", device.stats().bytes_reserved);
+    Ok(())
+}
+
+/// What 2,000 steps hold of the device's memory.
+fn long(device: &Device) -> Result<()> {
+    const STEPS: usize = 2000;
+    let mut step = gpt(device, DType::BF16)?;
+    let reserved = |device: &Device| device.synchronize().map(|()| device.stats().bytes_reserved);
+    (0..3).try_for_each(|_| step())?;
+    let early = reserved(device)?;
+    (3..STEPS).try_for_each(|_| step())?;
+    println!("# bytes reserved after 3 steps {early}, after {STEPS} {}", reserved(device)?);
     Ok(())
 }
 

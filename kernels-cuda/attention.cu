@@ -88,12 +88,14 @@ INLINE u32 place(int row, int chunk) {
 // `count` rows from `first` on, zeros beyond `end`.
 template <int count>
 INLINE void fetch(u32 to, const Element *head, i64 stride, int first, int end) {
+    const int rows = THREADS / CHUNKS, chunk = threadIdx.x % CHUNKS, mine = threadIdx.x / CHUNKS;
+    const Element *from = head + (first + mine) * stride + chunk * (16 / (int)sizeof(Element));
+    // The loop's count is known, so it is unrolled, and nothing is worked out twice.
 #pragma unroll
-    for (int i = threadIdx.x; i < count * CHUNKS; i += THREADS) {
-        int row = i / CHUNKS, chunk = i % CHUNKS;
+    for (int i = 0; i < (count + rows - 1) / rows; i++) {
+        int row = mine + i * rows;
         bool there = first + row < end;
-        const Element *from = head + (there ? (first + row) * stride + chunk * (16 / (int)sizeof(Element)) : 0);
-        copy16(to + place(row, chunk), from, there);
+        if (count % rows == 0 || row < count) copy16(to + place(row, chunk), there ? from + i * rows * stride : head, there);
     }
 }
 

@@ -17,12 +17,14 @@ struct Forward {
 // `count` rows from `first` on, zeros beyond `end`, as PARTS tiles of 64 columns.
 template <int count>
 INLINE void fetch_parts(u32 to, const Element *head, i64 stride, int first, int end) {
+    const int rows = THREADS / CHUNKS, chunk = threadIdx.x % CHUNKS, mine = threadIdx.x / CHUNKS;
+    const Element *from = head + (first + mine) * stride + chunk * 8;
 #pragma unroll
-    for (int i = threadIdx.x; i < count * CHUNKS; i += THREADS) {
-        int row = i / CHUNKS, chunk = i % CHUNKS;
+    for (int i = 0; i < (count + rows - 1) / rows; i++) {
+        int row = mine + i * rows;
         bool there = first + row < end;
-        const Element *from = head + (there ? (first + row) * stride + chunk * 8 : 0);
-        copy16(to + chunk / 8 * count * 128 + row * 128 + ((chunk % 8 ^ row % 8) << 4), from, there);
+        u32 at = to + chunk / 8 * count * 128 + row * 128 + ((chunk % 8 ^ row % 8) << 4);
+        if (count % rows == 0 || row < count) copy16(at, there ? from + i * rows * stride : head, there);
     }
 }
 
@@ -52,6 +54,12 @@ template <> struct Wide<64> {
                      : F16(d, 0), F16(d, 16)
                      : "l"(a), "l"(b), "r"(more));
     }
+    static INLINE void rows(float *d, const u32 *a, unsigned long long b, int more) {
+        asm volatile("{.reg .pred p; setp.ne.b32 p, %37, 0;"
+                     "wgmma.mma_async.sync.aligned.m64n64k16." KIND " {" N32 "}, {%32, %33, %34, %35}, %36, p, 1, 1, 0;}"
+                     : F16(d, 0), F16(d, 16)
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(more));
+    }
     // The right operand has its terms along its rows.
     static INLINE void terms(float *d, const u32 *a, unsigned long long b) {
         asm volatile("wgmma.mma_async.sync.aligned.m64n64k16." KIND " {" N32 "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
@@ -65,6 +73,12 @@ template <> struct Wide<128> {
                      "wgmma.mma_async.sync.aligned.m64n128k16." KIND " {" N64 "}, %64, %65, p, 1, 1, 0, 0;}"
                      : F16(d, 0), F16(d, 16), F16(d, 32), F16(d, 48)
                      : "l"(a), "l"(b), "r"(more));
+    }
+    static INLINE void rows(float *d, const u32 *a, unsigned long long b, int more) {
+        asm volatile("{.reg .pred p; setp.ne.b32 p, %69, 0;"
+                     "wgmma.mma_async.sync.aligned.m64n128k16." KIND " {" N64 "}, {%64, %65, %66, %67}, %68, p, 1, 1, 0;}"
+                     : F16(d, 0), F16(d, 16), F16(d, 32), F16(d, 48)
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(more));
     }
     static INLINE void terms(float *d, const u32 *a, unsigned long long b) {
         asm volatile("wgmma.mma_async.sync.aligned.m64n128k16." KIND " {" N64 "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
@@ -91,14 +105,40 @@ template <int count> INLINE void hold(float *d) {
     for (int i = 0; i < count; i++) asm volatile("" : "+f"(d[i])::"memory");
 }
 
-INLINE void ask_scores(float *s, u32 q_tile, u32 k_tile) {
+// What copies wrote must be seen by the matrix units.
+INLINE void seen_by_products() {
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// The queries of a group of warps as left operands.
+INLINE void keep_queries(u32 q[STEPS][4], u32 q_tile) {
+    const int lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane % 16;
+#pragma unroll
+    for (int step = 0; step < STEPS; step++) {
+        const int part = step / 4, chunk = step % 4 * 2 + lane / 16;
+        matrices(q[step], q_tile + part * ROWS * 128 + row * 128 + ((chunk ^ row % 8) << 4));
+    }
+}
+
+// The same for what a product reads.
+template <int count> INLINE void hold(u32 *a) {
+#pragma unroll
+    for (int i = 0; i < count; i++) asm volatile("" : "+r"(a[i])::"memory");
+}
+
+INLINE void ask_scores(float *s, u32 q_tile, u32 q[STEPS][4], u32 k_tile) {
     hold<COLUMNS / 2>(s);
+    if (KEEP) hold<STEPS * 4>(q[0]);
     products_begin();
 #pragma unroll
     for (int step = 0; step < STEPS; step++) {
         const int part = step / 4, in = step % 4 * 32;
+#if KEEP
+        Wide<COLUMNS>::rows(s, q[step], tile_at(k_tile + part * COLUMNS * 128 + in, 16), step > 0);
+#else
         Wide<COLUMNS>::tiles(s, tile_at(q_tile + part * ROWS * 128 + in, 16), tile_at(k_tile + part * COLUMNS * 128 + in, 16),
                              step > 0);
+#endif
     }
     products_end();
 }
@@ -117,42 +157,36 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_hopper(const For
 
     fetch_parts<ROWS>(q_all, q, p.q.row, first, p.queries);
     fetch_parts<COLUMNS>(k_tile, k, p.k.row, 0, p.keys);
+    commit();
+    arrived();
+    seen_by_products();
+    __syncthreads();
+    fetch_parts<COLUMNS>(k_tile + tile, k, p.k.row, COLUMNS, p.keys);
     fetch_parts<COLUMNS>(v_tile, v, p.v.row, 0, p.keys);
     commit();
 
-    float out[1][HEAD / 8][4], s[1][COLUMNS / 8][4], top[2] = {-INF, -INF}, sum[1][2] = {{0, 0}};
+    float out[1][HEAD / 8][4], s[COLUMNS / 8][4], top[2] = {-INF, -INF}, sum[1][2] = {{0, 0}}, fade[2];
+    u32 weights[COLUMNS / 16][4];
     clear(out);
-    int stage = 0;
-    for (int key = 0; key < end; key += COLUMNS, stage ^= 1) {
-        arrived();
-        // What copies wrote must be seen by the matrix units.
-        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-        __syncthreads();
-        if (key + COLUMNS < end) {
-            fetch_parts<COLUMNS>(k_tile + (stage ^ 1) * tile, k, p.k.row, key + COLUMNS, p.keys);
-            fetch_parts<COLUMNS>(v_tile + (stage ^ 1) * tile, v, p.v.row, key + COLUMNS, p.keys);
-            commit();
-        }
-        ask_scores(s[0][0], q_tile, k_tile + stage * tile);
-        products_done<0>();
-        hold<COLUMNS / 2>(s[0][0]);
+    // Scores of the keys from `key` on become weights.
+    auto weigh = [&](int key) {
         if (key + COLUMNS > p.keys || (CAUSAL && key + COLUMNS - 1 > first)) {
 #pragma unroll
             for (int n = 0; n < COLUMNS / 8; n++)
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
                     int column = key + column_of(n, i);
-                    if (column >= p.keys || (CAUSAL && column > first + row_of(0, i))) s[0][n][i] = -INF;
+                    if (column >= p.keys || (CAUSAL && column > first + row_of(0, i))) s[n][i] = -INF;
                 }
         }
-        float fade[2];
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             float most = top[half];
 #pragma unroll
-            for (int n = 0; n < COLUMNS / 8; n++) most = fmaxf(most, fmaxf(s[0][n][half * 2], s[0][n][half * 2 + 1]));
+            for (int n = 0; n < COLUMNS / 8; n++) most = fmaxf(most, fmaxf(s[n][half * 2], s[n][half * 2 + 1]));
             most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 1));
             most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, 2));
+            // Where nothing has been seen but -inf, it must not be subtracted from itself.
             float shift = most == -INF ? 0 : most * p.scale_log2;
             fade[half] = exp2_fast(fmaf(top[half], p.scale_log2, -shift));
             float more = 0;
@@ -160,28 +194,61 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_hopper(const For
             for (int n = 0; n < COLUMNS / 8; n++)
 #pragma unroll
                 for (int i = half * 2; i < half * 2 + 2; i++) {
-                    s[0][n][i] = exp2_fast(fmaf(s[0][n][i], p.scale_log2, -shift));
-                    more += s[0][n][i];
+                    s[n][i] = exp2_fast(fmaf(s[n][i], p.scale_log2, -shift));
+                    more += s[n][i];
                 }
             top[half] = most;
             sum[0][half] = fmaf(sum[0][half], fade[half], more);
         }
+    };
+    auto keep = [&]() {
+#pragma unroll
+        for (int step = 0; step < COLUMNS / 16; step++) again(weights[step], s[step * 2], s[step * 2 + 1]);
+    };
+    auto ask_results = [&](u32 v_part) {
+        hold<HEAD / 2>(out[0][0]);
+        hold<COLUMNS / 4>(weights[0]);
+        products_begin();
+#pragma unroll
+        for (int step = 0; step < COLUMNS / 16; step++)
+            Wide<HEAD>::terms(out[0][0], weights[step], tile_at(v_part + step * 2048, COLUMNS * 128));
+        products_end();
+    };
+    u32 rows[STEPS][4];
+    if (KEEP) keep_queries(rows, q_tile);
+    ask_scores(s[0], q_tile, rows, k_tile);
+    products_done<0>();
+    hold<COLUMNS / 2>(s[0]);
+    weigh(0);
+    keep();
+    int key = 0, stage = 0;
+    for (; key + COLUMNS < end; key += COLUMNS, stage ^= 1) {
+        arrived();
+        seen_by_products();
+        __syncthreads();
+        fetch_parts<COLUMNS>(k_tile + stage * tile, k, p.k.row, key + 2 * COLUMNS, p.keys);
+        fetch_parts<COLUMNS>(v_tile + (stage ^ 1) * tile, v, p.v.row, key + COLUMNS, p.keys);
+        commit();
+        // The next scores first; while they become weights, these weights gather values.
+        ask_scores(s[0], q_tile, rows, k_tile + (stage ^ 1) * tile);
+        ask_results(v_tile + stage * tile);
+        products_done<1>();
+        hold<COLUMNS / 2>(s[0]);
+        weigh(key + COLUMNS);
+        products_done<0>();
+        hold<HEAD / 2>(out[0][0]);
 #pragma unroll
         for (int n = 0; n < HEAD / 8; n++)
 #pragma unroll
             for (int i = 0; i < 4; i++) out[0][n][i] *= fade[i / 2];
-        u32 a[COLUMNS / 16][4];
-#pragma unroll
-        for (int step = 0; step < COLUMNS / 16; step++) again(a[step], s[0][step * 2], s[0][step * 2 + 1]);
-        hold<HEAD / 2>(out[0][0]);
-        products_begin();
-#pragma unroll
-        for (int step = 0; step < COLUMNS / 16; step++)
-            Wide<HEAD>::terms(out[0][0], a[step], tile_at(v_tile + stage * tile + step * 2048, COLUMNS * 128));
-        products_end();
-        products_done<0>();
-        hold<HEAD / 2>(out[0][0]);
+        keep();
     }
+    arrived();
+    seen_by_products();
+    __syncthreads();
+    ask_results(v_tile + stage * tile);
+    products_done<0>();
+    hold<HEAD / 2>(out[0][0]);
 
     float *lse = p.lse + (i64)blockIdx.x * p.queries;
 #pragma unroll

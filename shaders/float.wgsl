@@ -55,6 +55,21 @@ fn min_f32(a: f32, b: f32) -> f32 {
     return select(select(min(a, b), b, is_nan(b)), a, is_nan(a));
 }
 
+// The largest and the smallest of four; a sum that is no NaN has no NaN among its terms.
+fn max_of_4_f32(v: vec4<f32>) -> f32 {
+    if (is_nan((v.x + v.y) + (v.z + v.w))) {
+        return max_f32(max_f32(v.x, v.y), max_f32(v.z, v.w));
+    }
+    return max(max(v.x, v.y), max(v.z, v.w));
+}
+
+fn min_of_4_f32(v: vec4<f32>) -> f32 {
+    if (is_nan((v.x + v.y) + (v.z + v.w))) {
+        return min_f32(min_f32(v.x, v.y), min_f32(v.z, v.w));
+    }
+    return min(min(v.x, v.y), min(v.z, v.w));
+}
+
 fn relu_f32(x: f32) -> f32 {
     return select(max(x, 0.0), x, is_nan(x));
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, PlanCache};
 use std::any::Any;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -109,6 +110,11 @@ impl Device {
                 Ok(())
             }
         }
+    }
+
+    /// [`Device::synchronize`] for where one may not block.
+    pub async fn synchronize_async(&self) -> Result<()> {
+        self.0.backend.synchronize_async().await
     }
 
     /// What happened on it so far.
@@ -258,12 +264,36 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Waits for what was asked so far and reports failures.
     fn synchronize(&self) -> Result<()>;
 
+    /// [`Backend::read`] for where nothing may block, which is in a browser. Elsewhere it is over at once.
+    fn read_async<'a>(&'a self, storage: &'a Storage, dtype: DType, start: usize, count: usize) -> Later<'a, Vec<u8>> {
+        Box::pin(std::future::ready(self.read(storage, dtype, start, count)))
+    }
+
+    /// [`Backend::synchronize`] for where nothing may block.
+    fn synchronize_async(&self) -> Later<'_, ()> {
+        Box::pin(std::future::ready(self.synchronize()))
+    }
+
     /// What its memory manager holds.
     fn memory(&self) -> MemoryStats;
 
     /// See [`Device::allow_tf32`]; a backend that has no TF32 does nothing.
     fn allow_tf32(&self, allow: bool) {
         let _ = allow;
+    }
+}
+
+/// What a backend gives where nothing may block.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// What `work` gives, where it does not have to wait: everywhere but on a GPU in a browser.
+pub(crate) fn at_once<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(work).poll(&mut context) {
+        std::task::Poll::Ready(result) => result,
+        std::task::Poll::Pending => {
+            Err(Error::Invalid("this must wait, and may not: call it by its `_async` name".into()))
+        }
     }
 }
 

@@ -16,12 +16,15 @@ pub mod metrics;
 pub mod models;
 pub mod nn;
 pub mod optim;
+mod parallel;
 pub mod plan;
 pub mod random;
 pub mod registry;
 mod schedule;
 pub mod shape;
 pub mod tensor;
+#[cfg(all(feature = "web", target_arch = "wasm32"))]
+pub mod web;
 
 pub use error::{Error, Result};
 

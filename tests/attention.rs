@@ -123,7 +123,9 @@ fn views_of_one_projection_are_read_where_they_lie() -> Result<()> {
 #[test]
 fn other_types() -> Result<()> {
     for dtype in [DType::F16, DType::BF16, DType::F64] {
-        for (sizes, causal) in [([1, 2, 2, 70, 90, 64, 64], false), ([1, 2, 1, 66, 66, 31, 33], true)] {
+        for (sizes, causal) in
+            [([1, 2, 2, 70, 90, 64, 64], false), ([1, 2, 1, 66, 66, 31, 33], true), ([2, 2, 1, 20, 20, 128, 128], true)]
+        {
             check(&Case { dtype, ..case(sizes, causal) })?;
         }
     }

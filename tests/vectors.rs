@@ -79,6 +79,18 @@ fn views_that_begin_anywhere() {
 }
 
 #[test]
+fn transposes_of_every_size() {
+    for (m, n) in [(16, 16), (33, 65), (64, 32), (40, 130), (1, 70), (100, 8)] {
+        check("turned", &[&[m, n]], &ALL, |v| v[0].t() + &v[0].t());
+        check("both ways", &[&[m, n], &[n, m]], &SOME, |v| v[0].t() * 2.0 + &v[1]);
+        check("turned within", &[&[3, m, n], &[n]], &SOME, |v| (&v[0] + 1.0).transpose(1, 2) * v[1].unsqueeze(1));
+        check("turned about", &[&[m, 3, n]], &SOME, |v| v[0].permute(&[2, 1, 0]).exp());
+        check("two dtypes", &[&[m, n]], &[DType::F32], |v| v[0].t().cast(DType::F16));
+        check("the sum of both", &[&[n, n]], &SOME, |v| &v[0] + v[0].t());
+    }
+}
+
+#[test]
 fn dtypes_mix() {
     check("of half to float", &[&[4, 64]], &[DType::F16, DType::BF16], |v| v[0].cast(DType::F32) * 2.0);
     check("of float to half", &[&[4, 64]], &[DType::F32], |v| (&v[0] * 2.0).cast(DType::F16));

@@ -4,11 +4,15 @@ use super::cpu::CpuBackend;
 #[cfg(feature = "cuda")]
 use super::cuda::{self, CudaBackend};
 #[cfg(feature = "wgpu")]
-use super::wgpu::{WgpuBackend, adapters};
+use super::wgpu::WgpuBackend;
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+use super::wgpu::adapters;
 use crate::device::{Caps, Device};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock};
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard};
 
 /// What [`Device::list`] says of a device.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -33,7 +37,7 @@ pub enum DeviceState {
 impl Device {
     /// The CPU: always there, and the judge of all others.
     pub fn cpu() -> Device {
-        static CPU: OnceLock<Device> = OnceLock::new();
+        static CPU: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
         CPU.get_or_init(|| Device::new("cpu", CpuBackend::new())).clone()
     }
 
@@ -50,7 +54,6 @@ impl Device {
     /// # Ok::<(), sunstone::Error>(())
     /// ```
     pub fn open(name: &str) -> Result<Device> {
-        static OPEN: Mutex<BTreeMap<String, Device>> = Mutex::new(BTreeMap::new());
         let unknown = || Error::UnknownDevice { name: name.into(), known: names().join(", ") };
         match name {
             "cpu" => return Ok(Device::cpu()),
@@ -61,15 +64,50 @@ impl Device {
             "cuda" | "wgpu" => format!("{name}:0"),
             _ => name.to_owned(),
         };
-        let mut open = OPEN.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(device) = open.get(&full) {
+        if let Some(device) = opened().get(&full) {
             return Ok(device.clone());
         }
         if !names().contains(&full) {
             return Err(unknown());
         }
+        let mut open = opened();
+        // Another thread may have been faster.
+        if let Some(device) = open.get(&full) {
+            return Ok(device.clone());
+        }
         let device = open_gpu(&full)?;
         open.insert(full, device.clone());
+        Ok(device)
+    }
+
+    /// [`Device::open`] for where one may not block: in a browser a GPU opens this way only, and is then known to
+    /// [`Device::open`] too. One that was lost is opened anew.
+    ///
+    /// # Errors
+    /// Those of [`Device::open`].
+    #[cfg(not(all(target_arch = "wasm32", feature = "wgpu")))]
+    pub async fn open_async(name: &str) -> Result<Device> {
+        Device::open(name)
+    }
+
+    /// [`Device::open`] for where one may not block: in a browser a GPU opens this way only, and is then known to
+    /// [`Device::open`] too. One that was lost is opened anew.
+    ///
+    /// # Errors
+    /// Those of [`Device::open`].
+    #[cfg(all(target_arch = "wasm32", feature = "wgpu"))]
+    pub async fn open_async(name: &str) -> Result<Device> {
+        if !matches!(name, "wgpu" | "wgpu:0") {
+            return Device::open(name);
+        }
+        let known = opened().get("wgpu:0").cloned();
+        if let Some(device) = known
+            && !matches!(device.backend().allocate(4), Err(Error::DeviceLost { .. }))
+        {
+            return Ok(device);
+        }
+        let device = Device::new("wgpu:0", WgpuBackend::open_async(false).await?);
+        opened().insert("wgpu:0".into(), device.clone());
         Ok(device)
     }
 
@@ -117,6 +155,12 @@ impl Device {
     }
 }
 
+/// The GPUs that are open.
+fn opened() -> MutexGuard<'static, BTreeMap<String, Device>> {
+    static OPEN: Mutex<BTreeMap<String, Device>> = Mutex::new(BTreeMap::new());
+    OPEN.lock().unwrap_or_else(|e| e.into_inner())
+}
+
 fn names() -> Vec<String> {
     let adapters = (0..adapters_are_software().len()).map(|i| format!("wgpu:{i}"));
     std::iter::once("cpu".to_owned()).chain(cuda_names()).chain(adapters).collect()
@@ -133,7 +177,13 @@ fn cuda_names() -> Vec<String> {
 }
 
 /// For each adapter of wgpu, whether it is software.
-#[cfg(feature = "wgpu")]
+#[cfg(all(feature = "wgpu", target_arch = "wasm32"))]
+fn adapters_are_software() -> Vec<bool> {
+    opened().values().map(|device| device.caps().software).collect()
+}
+
+/// For each adapter of wgpu, whether it is software.
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 fn adapters_are_software() -> Vec<bool> {
     static FOUND: OnceLock<Vec<bool>> = OnceLock::new();
     FOUND.get_or_init(|| adapters().iter().map(|a| a.software).collect()).clone()
@@ -149,8 +199,8 @@ fn open_gpu(name: &str) -> Result<Device> {
     match name.split_once(':').map(|(kind, index)| (kind, index.parse::<usize>())) {
         #[cfg(feature = "cuda")]
         Some(("cuda", Ok(index))) => Ok(Device::new(name, CudaBackend::open(index)?)),
-        #[cfg(feature = "wgpu")]
+        #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
         Some(("wgpu", Ok(index))) => Ok(Device::new(name, WgpuBackend::open(index)?)),
-        _ => Err(Error::Invalid(format!("this build has no backend for '{name}'"))),
+        _ => Err(Error::Invalid(format!("this build cannot open '{name}' without waiting"))),
     }
 }

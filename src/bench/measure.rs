@@ -48,7 +48,7 @@ pub(super) async fn outcome(device: &Device, case: Case, budget: f64, clock: Clo
 
 /// Until everything asked of the device is done.
 async fn wait(device: &Device) -> Result<()> {
-    device.synchronize()
+    device.synchronize_async().await
 }
 
 /// The largest difference, as a share of the largest value; NaN where one side has what the other lacks.

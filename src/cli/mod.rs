@@ -8,6 +8,7 @@ mod ops;
 mod output;
 mod session;
 mod text;
+mod web;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Serve the page that trains in a browser, on this machine alone.
+    Web(web::Args),
     /// Train a network.
     Train {
         #[command(subcommand)]
@@ -61,6 +64,7 @@ pub fn run() -> ExitCode {
     let result = match command {
         Command::Devices { json } => devices::run(json),
         Command::Ops { json } => ops::run(json),
+        Command::Web(args) => web::run(&args),
         Command::Train { what: Train::Digits(args) } => digits::run(&args),
         Command::Train { what: Train::Text(args) } => text::run(&args),
         Command::Generate(args) => generate::run(&args),

@@ -47,6 +47,19 @@ pub fn read(path: impl AsRef<Path>) -> Result<IdxArray> {
     }
 }
 
+/// [`read`] from memory; `path` is the name that errors tell.
+///
+/// # Errors
+/// [`Error::Malformed`] as for [`read`].
+pub fn from_bytes(bytes: &[u8], path: impl AsRef<Path>) -> Result<IdxArray> {
+    let (path, size) = (path.as_ref(), bytes.len() as u64);
+    if bytes.starts_with(&GZIP_MAGIC) {
+        parse(GzDecoder::new(bytes), size.saturating_mul(DEFLATE_MAX_RATIO)).map_err(|e| e.at(path, true))
+    } else {
+        parse(bytes, size).map_err(|e| e.at(path, false))
+    }
+}
+
 /// Why [`parse`] stopped, before it is known for which file.
 enum Fault {
     Read(io::Error),
@@ -138,12 +151,46 @@ pub fn mnist(dir: &Path) -> Result<DigitsSplit> {
         return Ok(DigitsSplit { train, test, source: format!("MNIST in {}", dir.display()) });
     }
     let (path, all) = pair(dir, "t10k")?;
+    hold_out(&path, &all, &format!("MNIST's t10k in {}", dir.display()))
+}
+
+/// MNIST from files in memory, with their names, in any order. Shapes tell pictures from labels, and `train` in its name
+/// a file to learn from. Where there is only one pair, nine tenths of it become the training set.
+///
+/// # Errors
+/// [`Error::Malformed`] names a file that is not what MNIST's should be; [`Error::Invalid`] says which is missing.
+pub fn mnist_files(files: &[(String, Vec<u8>)]) -> Result<DigitsSplit> {
+    let mut found: [[Option<(PathBuf, IdxArray)>; 2]; 2] = Default::default();
+    for (name, bytes) in files {
+        let array = from_bytes(bytes, name)?;
+        let (role, kind) = (usize::from(!name.contains("train")), usize::from(array.dims.len() == 1));
+        found[role][kind] = Some((name.into(), array));
+    }
+    let join = |[images, labels]: [Option<(PathBuf, IdxArray)>; 2]| match (images, labels) {
+        (None, None) => Ok(None),
+        (Some((image_path, images)), Some((label_path, labels))) => {
+            let all = labelled(&image_path, images, &label_path, labels)?;
+            Ok(Some((image_path, all)))
+        }
+        (Some((path, _)), None) => Err(Error::Invalid(format!("the labels of {} are missing", path.display()))),
+        (None, Some((path, _))) => Err(Error::Invalid(format!("the pictures of {} are missing", path.display()))),
+    };
+    let [train, test] = found;
+    match (join(train)?, join(test)?) {
+        (Some((_, train)), Some((_, test))) => Ok(DigitsSplit { train, test, source: "MNIST".into() }),
+        (Some((path, all)), None) | (None, Some((path, all))) => hold_out(&path, &all, &path.display().to_string()),
+        (None, None) => Err(Error::Invalid("no files".into())),
+    }
+}
+
+/// Nine tenths of `all` to learn from, chosen once and for all.
+fn hold_out(path: &Path, all: &Images, source: &str) -> Result<DigitsSplit> {
     if all.len() < 2 {
         return Err(Error::malformed(path, "holds one picture; two are needed to train and to test"));
     }
     let order = permutation(all.len(), SPLIT_SEED, 0);
     let (train, test) = order.split_at(all.len() * 9 / 10);
-    let source = format!("MNIST's t10k in {}, split {} to {}", dir.display(), train.len(), test.len());
+    let source = format!("{source}, split {} to {}", train.len(), test.len());
     Ok(DigitsSplit { train: all.select(train), test: all.select(test), source })
 }
 
@@ -159,7 +206,12 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf> {
 fn pair(dir: &Path, prefix: &str) -> Result<(PathBuf, Images)> {
     let image_path = find(dir, &format!("{prefix}-images-idx3-ubyte"))?;
     let label_path = find(dir, &format!("{prefix}-labels-idx1-ubyte"))?;
-    let (images, labels) = (read(&image_path)?, read(&label_path)?);
+    let all = labelled(&image_path, read(&image_path)?, &label_path, read(&label_path)?)?;
+    Ok((image_path, all))
+}
+
+/// Pictures with their labels.
+fn labelled(image_path: &Path, images: IdxArray, label_path: &Path, labels: IdxArray) -> Result<Images> {
     let &[count, DIGIT_SIDE, DIGIT_SIDE] = &images.dims[..] else {
         let detail = format!("holds an array of shape {:?}, not of [N, 28, 28]", images.dims);
         return Err(Error::malformed(image_path, detail));
@@ -175,7 +227,7 @@ fn pair(dir: &Path, prefix: &str) -> Result<(PathBuf, Images)> {
         let detail = format!("label {i} is {}, not a digit from 0 to 9", labels.data[i]);
         return Err(Error::malformed(label_path, detail));
     }
-    Ok((image_path, Images { height: DIGIT_SIDE, width: DIGIT_SIDE, pixels: images.data, labels: labels.data }))
+    Ok(Images { height: DIGIT_SIDE, width: DIGIT_SIDE, pixels: images.data, labels: labels.data })
 }
 
 #[cfg(test)]

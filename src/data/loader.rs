@@ -155,7 +155,9 @@ impl<D: Dataset + 'static, B: Send + 'static> IntoIterator for Epoch<'_, D, B> {
 
     fn into_iter(self) -> Batches<D, B> {
         let work = self.loader.work(self.epoch, self.start);
-        Batches(match self.loader.depth {
+        // A module in a browser has no threads of its own.
+        let depth = if cfg!(target_arch = "wasm32") { 0 } else { self.loader.depth };
+        Batches(match depth {
             0 => Source::Here(work),
             depth => Source::Thread(Prefetch::new(work, depth)),
         })

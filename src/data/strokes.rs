@@ -7,7 +7,7 @@
 use super::images::{DigitsSplit, Images};
 use super::order::{Purpose, Words, permutation};
 use super::styles::{Stroke, styles};
-use rayon::prelude::*;
+use crate::parallel::*;
 
 const SIDE: usize = 28;
 const PIXELS: usize = SIDE * SIDE;

@@ -1,6 +1,7 @@
 //! Writing a file so that it is there whole or not at all.
 
 use crate::error::{Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
 use std::io::Write;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`Error::Io`] with `path`.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn write(path: &Path, parts: &[&[u8]]) -> Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -28,7 +30,14 @@ pub(crate) fn write(path: &Path, parts: &[&[u8]]) -> Result<()> {
     }
 }
 
+/// In a browser there are no files.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn write(path: &Path, _: &[&[u8]]) -> Result<()> {
+    Err(Error::io(path, std::io::ErrorKind::Unsupported.into()))
+}
+
 /// Temporary files are private by default; a saved model gets the permissions of any new file.
+#[cfg(not(target_arch = "wasm32"))]
 fn builder() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".sunstone-");

@@ -89,6 +89,20 @@ impl<P: Serialize> Checkpoint<P> {
     /// # Errors
     /// As [`safetensors::save`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let (tensors, metadata) = self.parts()?;
+        safetensors::save(path, &tensors, &metadata)
+    }
+
+    /// What [`Checkpoint::save`] writes; in a browser it must be awaited, elsewhere it is there at once.
+    ///
+    /// # Errors
+    /// As [`safetensors::save`].
+    pub async fn to_bytes(&self) -> Result<Vec<u8>> {
+        let (tensors, metadata) = self.parts()?;
+        safetensors::to_bytes(&tensors, &metadata).await
+    }
+
+    fn parts(&self) -> Result<(StateDict, BTreeMap<String, String>)> {
         let header = Header {
             version: VERSION,
             lr: self.optimizer.lr.to_string(),
@@ -101,7 +115,7 @@ impl<P: Serialize> Checkpoint<P> {
         let mut tensors = self.model.clone();
         let moments = self.optimizer.tensors.iter();
         tensors.extend(moments.map(|(name, tensor)| (format!("{PREFIX}{name}"), tensor.clone())));
-        safetensors::save(path, &tensors, &BTreeMap::from([(KEY.into(), text)]))
+        Ok((tensors, BTreeMap::from([(KEY.into(), text)])))
     }
 }
 
@@ -112,7 +126,19 @@ impl<P: DeserializeOwned> Checkpoint<P> {
     /// As [`safetensors::load`]; [`Error::Malformed`] for a file that holds tensors but is no checkpoint.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Checkpoint<P>> {
         let path = path.as_ref();
-        let (tensors, metadata) = safetensors::load(path, device)?;
+        Checkpoint::of(path, safetensors::load(path, device)?)
+    }
+
+    /// [`Checkpoint::load`] from memory; `path` is the name that errors tell.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn from_bytes(bytes: &[u8], path: impl AsRef<Path>, device: &Device) -> Result<Checkpoint<P>> {
+        let path = path.as_ref();
+        Checkpoint::of(path, safetensors::from_bytes(bytes, path, device)?)
+    }
+
+    fn of(path: &Path, (tensors, metadata): (StateDict, BTreeMap<String, String>)) -> Result<Checkpoint<P>> {
         let Some(text) = metadata.get(KEY) else {
             return Err(Error::malformed(path, "is not a checkpoint: it holds tensors, but no state of a training"));
         };

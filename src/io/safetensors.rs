@@ -14,7 +14,7 @@
 //! ```
 
 use super::atomic;
-use crate::device::Device;
+use crate::device::{Device, at_once};
 use crate::dtype::DType;
 use crate::error::{Caller, Error, Result};
 use crate::graph::Meta;
@@ -36,6 +36,15 @@ const MAX_HEADER: u64 = 100_000_000;
 /// The error that a tensor carries or meets when it is computed; [`Error::Invalid`] for a name that occurs twice or is
 /// `__metadata__`; [`Error::Io`] when the system refuses.
 pub fn save(path: impl AsRef<Path>, tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<()> {
+    let bytes = at_once(to_bytes(tensors, metadata))?;
+    atomic::write(path.as_ref(), &[&bytes])
+}
+
+/// What [`save`] writes; in a browser it must be awaited, elsewhere it is there at once.
+///
+/// # Errors
+/// Those of [`save`].
+pub async fn to_bytes(tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
     let mut seen = BTreeSet::new();
     for (name, _) in tensors {
         if name == "__metadata__" || !seen.insert(name) {
@@ -44,16 +53,15 @@ pub fn save(path: impl AsRef<Path>, tensors: &[(String, Tensor)], metadata: &BTr
     }
     let mut contents = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
-        contents.push((name, tensor.dtype(), tensor.shape().to_vec(), tensor.to_bytes()?));
+        contents.push((name, tensor.dtype(), tensor.shape().to_vec(), tensor.bytes_async().await?));
     }
-    let fail = |error: SafeTensorError| Error::Invalid(format!("cannot save {}: {error}", path.as_ref().display()));
+    let fail = |error: SafeTensorError| Error::Invalid(format!("cannot save these tensors: {error}"));
     let views = (contents.iter())
         .map(|(name, dtype, shape, bytes)| Ok((name, TensorView::new(stored_as(*dtype), shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, SafeTensorError>>()
         .map_err(fail)?;
     let metadata = (!metadata.is_empty()).then(|| metadata.clone().into_iter().collect());
-    let bytes = serialize(views.iter().map(|(name, view)| (name, view)), metadata).map_err(fail)?;
-    atomic::write(path.as_ref(), &[&bytes])
+    serialize(views.iter().map(|(name, view)| (name, view)), metadata).map_err(fail)
 }
 
 /// Reads all tensors, in the order of their data, to `device`, and the metadata.
@@ -64,10 +72,24 @@ pub fn save(path: impl AsRef<Path>, tensors: &[(String, Tensor)], metadata: &BTr
 #[track_caller]
 pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<(StateDict, BTreeMap<String, String>)> {
     let path = path.as_ref();
-    let bytes = read(path)?;
+    from_bytes(&read(path)?, path, device)
+}
+
+/// [`load`] from memory; `path` is the name that errors tell.
+///
+/// # Errors
+/// Those of [`load`].
+#[track_caller]
+pub fn from_bytes(
+    bytes: &[u8],
+    path: impl AsRef<Path>,
+    device: &Device,
+) -> Result<(StateDict, BTreeMap<String, String>)> {
+    let path = path.as_ref();
+    check_header(bytes.first_chunk(), bytes.len() as u64, path)?;
     let malformed = |error| Error::malformed(path, explain(error));
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(malformed)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(malformed)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
+    let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
     let mut tensors = Vec::with_capacity(file.len());
     for name in header.offset_keys() {
         let view = file.tensor(&name).map_err(malformed)?;
@@ -92,20 +114,25 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     }
     let size = about.len();
     let mut length = [0; 8];
-    if size < 8 {
-        return Err(Error::malformed(path, format!("has {size} bytes, too few for a safetensors header")));
+    if size >= 8 {
+        file.read_exact(&mut length).map_err(fail)?;
     }
-    file.read_exact(&mut length).map_err(fail)?;
-    let header = u64::from_le_bytes(length);
-    if header > MAX_HEADER || header > size - 8 {
-        return Err(Error::malformed(
-            path,
-            format!("announces a header of {header} bytes, the file has {size} in all"),
-        ));
-    }
+    check_header((size >= 8).then_some(&length), size, path)?;
     let mut bytes = length.to_vec();
     file.take(size - 8).read_to_end(&mut bytes).map_err(fail)?;
     Ok(bytes)
+}
+
+/// An error unless the first eight bytes of a file of `size` are plausible.
+fn check_header(length: Option<&[u8; 8]>, size: u64, path: &Path) -> Result<()> {
+    let Some(header) = length.map(|l| u64::from_le_bytes(*l)) else {
+        return Err(Error::malformed(path, format!("has {size} bytes, too few for a safetensors header")));
+    };
+    if header > MAX_HEADER || header > size - 8 {
+        let detail = format!("announces a header of {header} bytes, the file has {size} in all");
+        return Err(Error::malformed(path, detail));
+    }
+    Ok(())
 }
 
 fn explain(error: SafeTensorError) -> String {
@@ -189,7 +216,8 @@ mod tests {
         for (name, tensor) in &tensors {
             let (_, back) = loaded.iter().find(|(n, _)| n == name).unwrap();
             assert_eq!((back.shape(), back.dtype()), (tensor.shape(), tensor.dtype()), "{name}");
-            assert_eq!(back.to_bytes().unwrap(), tensor.to_bytes().unwrap(), "{name}");
+            let bytes = |t: &Tensor| at_once(t.bytes_async()).unwrap();
+            assert_eq!(bytes(back), bytes(tensor), "{name}");
         }
     }
 

@@ -34,6 +34,11 @@ impl Fold {
         ops::computed(self.dtype) == DType::F32 && self.op == ReduceOp::Sum && !self.arg
     }
 
+    /// True for the largest and the smallest of floats.
+    pub fn is_float_extreme(&self) -> bool {
+        ops::computed(self.dtype) == DType::F32 && matches!(self.op, ReduceOp::Max | ReduceOp::Min)
+    }
+
     /// The accumulator's type.
     pub fn of_type(&self) -> Result<&'static str> {
         ops::folded_type(self.dtype)

@@ -509,6 +509,7 @@ fn balanced(f: &Fold, values: &[String]) -> String {
     match values {
         [] => f.neutral().into(),
         [one] => one.clone(),
+        [_, _, _, _] if f.is_float_extreme() => format!("{}_of_4_f32(vec4({}))", f.op.name(), values.join(", ")),
         _ => {
             let (a, b) = values.split_at(values.len() / 2);
             let bracket = |some: &[String]| match (some.len(), f.op) {

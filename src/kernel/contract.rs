@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 const TILED: &str = include_str!("../../shaders/matmul.wgsl");
 const SMALL: &str = include_str!("../../shaders/matmul_small.wgsl");
 const LONG: &str = include_str!("../../shaders/matmul_long.wgsl");
+const EMULATED: &str = include_str!("../../shaders/matmul_emulated.wgsl");
 
 /// The product as the kernels see it.
 struct Product {
@@ -31,8 +32,8 @@ struct Product {
     b_along_k: bool,
 }
 
-/// The kernel of a contraction with its epilogue.
-pub fn contract(c: &Contract) -> Result<KernelSource> {
+/// The kernel of a contraction with its epilogue. `emulated` is told of [`generate_plan`](super::generate_plan).
+pub fn contract(c: &Contract, emulated: bool) -> Result<KernelSource> {
     if ops::computed(c.dtype) != DType::F32 {
         return Err(unsupported(format!("products of {}; cast to f32 first", c.dtype)));
     }
@@ -46,7 +47,7 @@ pub fn contract(c: &Contract) -> Result<KernelSource> {
         ContractKind::ConvDataGrad(s) => data_grad(&mut w, c, s)?,
         ContractKind::ConvFilterGrad(s) => filter_grad(&mut w, c, s)?,
     };
-    let (name, file, groups) = product.choose();
+    let (name, file, groups) = product.choose(emulated);
     let dispatch = spread(groups)?;
     let mut text = file.to_owned();
     if name == "matmul" {
@@ -94,8 +95,11 @@ impl Product {
     }
 
     /// The kernel for these sizes, and how many workgroups it takes.
-    fn choose(&self) -> (&'static str, &'static str, usize) {
+    fn choose(&self, emulated: bool) -> (&'static str, &'static str, usize) {
         let elements = self.m * self.n * self.batches;
+        if emulated && self.m >= 4 && self.n >= 4 && self.k < 1 << 16 {
+            return ("matmul_emulated", EMULATED, self.m.div_ceil(64) * self.n.div_ceil(16) * self.batches);
+        }
         let small = self.m < 16 || self.n < 16 || elements < 64 * 64 * 2 || self.k < 8;
         if small && (elements <= 4096 && self.k >= 1024 || self.k >= 1 << 16) {
             return ("matmul_long", LONG, elements);

@@ -2,6 +2,7 @@
 
 use super::domain::merge_axes;
 use super::pairs::{Pairs, is_paired, stores_half};
+use super::turn::{Turn, turn};
 use super::vector::{self, Element, Vectors};
 use super::write::{Body, Writer};
 use super::{KernelSource, Result, count, spread};
@@ -13,6 +14,9 @@ const GROUP: usize = 256;
 /// The kernel of a loop without folds.
 pub fn map(l: &Loop) -> Result<KernelSource> {
     let l = merge_axes(l);
+    if let Some(turned) = Turn::of(&l) {
+        return turn(&l, &turned);
+    }
     if let Some(v) = l.outer.len().checked_sub(1).and_then(|last| Vectors::cut(&l, last)) {
         return vectors(&v);
     }

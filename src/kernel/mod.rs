@@ -19,6 +19,7 @@ mod rows;
 mod scan;
 mod scatter;
 mod sort;
+mod turn;
 mod vector;
 mod write;
 
@@ -97,9 +98,13 @@ fn scalar_word(s: Scalar, dtype: DType) -> u32 {
 /// The kernels of a step, in order. Fails with [`Error::Unsupported`] on what no kernel can do here (64-bit types,
 /// domains that 32 bits cannot count), and with [`Error::Shader`] on a custom op's module that does not validate.
 pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
+    generate_for(step, false)
+}
+
+fn generate_for(step: &Step, emulated: bool) -> Result<Vec<KernelSource>> {
     match step {
         Step::Loop(l) => loop_kernel(l).map(|k| vec![k]),
-        Step::Contract(c) => contract::contract(c).map(|k| vec![k]),
+        Step::Contract(c) => contract::contract(c, emulated).map(|k| vec![k]),
         Step::Attention(a) => attention::attention(a).map(|k| vec![k]),
         Step::AttentionGrad(a) => attention::attention_grad(a),
         Step::Scatter(s) => scatter::scatter(s),
@@ -109,11 +114,11 @@ pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
     }
 }
 
-/// The kernels of all steps of a plan.
-pub fn generate_plan(plan: &Plan) -> Result<Vec<KernelSource>> {
+/// The kernels of all steps of a plan. Where a CPU emulates a GPU (`emulated`), some are shaped for it.
+pub fn generate_plan(plan: &Plan, emulated: bool) -> Result<Vec<KernelSource>> {
     let mut kernels = Vec::new();
     for step in &plan.steps {
-        kernels.extend(generate(step)?);
+        kernels.extend(generate_for(step, emulated)?);
     }
     Ok(kernels)
 }
@@ -127,6 +132,8 @@ fn custom(c: &Custom) -> Result<KernelSource> {
     let Some(shader) = c.op.0.wgsl(&c.input_metas, &c.output_metas) else {
         return Err(unsupported(format!("the custom op '{name}', which has no WGSL for these inputs")));
     };
+    // A browser validates by itself.
+    #[cfg(not(target_arch = "wasm32"))]
     validate(name, &shader.source)?;
     let binding = |writes: bool| move |&slot: &usize| Binding { slot, writes };
     Ok(KernelSource {
@@ -142,6 +149,7 @@ fn custom(c: &Custom) -> Result<KernelSource> {
 }
 
 /// Parses and validates a module as WebGPU's core language. Fails with [`Error::Shader`], `name` being the culprit.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn validate(name: &str, wgsl: &str) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
     let error = |message: String| Error::Shader { name: name.into(), message };

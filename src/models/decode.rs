@@ -2,6 +2,7 @@
 
 use super::gpt::{Gpt, KeysValues};
 use crate::autograd::no_grad;
+use crate::device::at_once;
 use crate::error::{Error, Result};
 use crate::nn::Module;
 use crate::random::philox;
@@ -91,15 +92,23 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// Whatever the device fails with.
     pub fn logits(&mut self) -> Result<Vec<f32>> {
+        at_once(self.logits_async())
+    }
+
+    /// [`Decoder::logits`] for where one may not block.
+    ///
+    /// # Errors
+    /// Those of [`Decoder::logits`].
+    pub async fn logits_async(&mut self) -> Result<Vec<f32>> {
         let missing = self.window.len() - self.known;
         match self.cached && missing <= 1 && self.known > 0 {
-            true => self.read_one(),
-            false => self.read_whole(),
+            true => self.read_one().await,
+            false => self.read_whole().await,
         }
     }
 
     /// Reads the window padded to the whole context, so that one plan does for all lengths. No token sees the padding.
-    fn read_whole(&mut self) -> Result<Vec<f32>> {
+    async fn read_whole(&mut self) -> Result<Vec<f32>> {
         let context = self.model.config().context;
         let mut tokens = self.window.clone();
         tokens.resize(context, 0);
@@ -112,15 +121,15 @@ impl<'a> Decoder<'a> {
                 made
             })
         });
-        let all = self.compute(logits)?;
+        let all = self.compute(logits).await?;
         let (last, vocabulary) = (self.window.len() - 1, self.model.config().vocabulary);
         Ok(all[last * vocabulary..][..vocabulary].to_vec())
     }
 
     /// Reads the last token, with the others as they are remembered.
-    fn read_one(&mut self) -> Result<Vec<f32>> {
+    async fn read_one(&mut self) -> Result<Vec<f32>> {
         let device = self.model.device();
-        let Some((&token, before)) = self.window.split_last() else { return self.read_whole() };
+        let Some((&token, before)) = self.window.split_last() else { return self.read_whole().await };
         let position = Tensor::scalar(before.len() as i32, device);
         let here = Tensor::arange(self.model.config().context, device).reshape([-1, 1]).eq(&position);
         let memory = &mut self.memory;
@@ -132,14 +141,14 @@ impl<'a> Decoder<'a> {
                 memory[layer].clone()
             })
         });
-        self.compute(logits)
+        self.compute(logits).await
     }
 
     /// All that is pending in one plan: nobody holds the former memory any more, so it is overwritten.
-    fn compute(&mut self, logits: Tensor) -> Result<Vec<f32>> {
+    async fn compute(&mut self, logits: Tensor) -> Result<Vec<f32>> {
         realize_all(self.model.device())?;
         self.known = self.window.len();
-        logits.to_vec::<f32>()
+        logits.to_vec_async::<f32>().await
     }
 }
 

@@ -1,6 +1,8 @@
 //! Two networks that recognise handwritten digits of 28×28 pixels.
 
-use crate::nn::{Conv2d, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential, Visitor};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::nn::{Conv2d, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential, StateDict, Visitor};
 use crate::tensor::Tensor;
 
 /// Height and width of an image.
@@ -51,6 +53,37 @@ impl Digits {
             .named("fc2", Linear::new(128, 10, init));
         Digits { layers, flat: false }
     }
+
+    /// The network that these tensors are the parameters of, which their names tell. Tensors of an optimizer, as a
+    /// checkpoint has them, are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) lists what does not fit.
+    pub fn from_state(state: StateDict, device: &Device) -> Result<Digits> {
+        let own: StateDict = state.into_iter().filter(|(name, _)| !name.starts_with("optimizer.")).collect();
+        let init = Init::new(0, device);
+        let model = match own.iter().any(|(name, _)| name == "conv1.weight") {
+            true => Digits::cnn(&init),
+            false => Digits::mlp(&init),
+        };
+        model.load_state_dict(&own)?;
+        Ok(model)
+    }
+
+    /// True for [`Digits::mlp`].
+    pub fn is_mlp(&self) -> bool {
+        self.flat
+    }
+
+    /// The filters of the first layer, `[filters, height, width]`.
+    pub fn filters(&self) -> Tensor {
+        let first = self.layers.state_dict().into_iter().find(|(name, _)| name.ends_with(".weight"));
+        let weight = first.map_or_else(|| Tensor::failed(Error::Invalid("no filters".into())), |(_, weight)| weight);
+        match self.flat {
+            true => weight.reshape([weight.shape().first().copied().unwrap_or(0), SIDE, SIDE]),
+            false => weight.squeeze(1),
+        }
+    }
 }
 
 impl Module for Digits {
@@ -70,7 +103,6 @@ impl Module for Digits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Device;
     use crate::dtype::DType;
 
     fn shapes(model: &Digits) -> Vec<(String, Vec<usize>)> {

@@ -2,6 +2,7 @@
 //! trained one, read back. It prints nothing itself.
 
 use super::gpt::{Gpt, GptConfig};
+use super::training::{Unread, finite};
 use crate::autograd::no_grad;
 use crate::data::{Text, TextBatch, Vocabulary};
 use crate::device::Device;
@@ -13,6 +14,7 @@ use crate::optim::{AdamW, Optimizer};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Characters in a batch that is only validated with.
 const VALIDATION_TOKENS: usize = 4096;
@@ -115,7 +117,19 @@ impl TextModel {
     /// # Errors
     /// [`Error::Io`] and [`Error::Malformed`], if the file is no such checkpoint or its parts do not fit each other.
     pub fn load(path: &Path, device: &Device) -> Result<TextModel> {
-        let (checkpoint, vocabulary) = read(path, device)?;
+        TextModel::restore(Checkpoint::load(path, device)?, path, device)
+    }
+
+    /// [`TextModel::load`] from memory; `path` is the name that errors tell.
+    ///
+    /// # Errors
+    /// As [`TextModel::load`].
+    pub fn from_bytes(bytes: &[u8], path: &Path, device: &Device) -> Result<TextModel> {
+        TextModel::restore(Checkpoint::from_bytes(bytes, path, device)?, path, device)
+    }
+
+    fn restore(checkpoint: Checkpoint<TextPlace>, path: &Path, device: &Device) -> Result<TextModel> {
+        let (checkpoint, vocabulary) = exact(checkpoint, path)?;
         let restore = || {
             let config = checkpoint.place.options.config(&vocabulary);
             let model = Gpt::new(config, &Init::new(0, device))?;
@@ -126,8 +140,8 @@ impl TextModel {
     }
 }
 
-fn read(path: &Path, device: &Device) -> Result<(Checkpoint<TextPlace>, Vocabulary)> {
-    let mut checkpoint = Checkpoint::<TextPlace>::load(path, device)?;
+/// With the options that JSON rounds as they were, and the vocabulary.
+fn exact(mut checkpoint: Checkpoint<TextPlace>, path: &Path) -> Result<(Checkpoint<TextPlace>, Vocabulary)> {
     let place = &mut checkpoint.place;
     [place.options.lr, place.options.dropout] = place.exact.map(f64::from_bits);
     let vocabulary = Vocabulary::parse(&place.vocabulary).map_err(|e| fault(path, e))?;
@@ -145,7 +159,7 @@ fn fault(path: &Path, error: Error) -> Error {
 /// A training under way.
 #[derive(Debug)]
 pub struct TextTraining {
-    model: Gpt,
+    model: Arc<Gpt>,
     optimizer: AdamW,
     text: Text,
     device: Device,
@@ -161,7 +175,7 @@ impl TextTraining {
     pub fn new(options: TextOptions, text: Text, device: &Device) -> Result<TextTraining> {
         options.check()?;
         text.fits(options.context)?;
-        let model = Gpt::new(options.config(text.vocabulary()), &Init::new(options.seed, device))?;
+        let model = Arc::new(Gpt::new(options.config(text.vocabulary()), &Init::new(options.seed, device))?);
         let optimizer =
             AdamW::new(model.parameters(), options.lr).betas(0.9, 0.99).weight_decay(0.1).decay_matrices_only();
         let exact = [options.lr, options.dropout].map(f64::to_bits);
@@ -176,7 +190,19 @@ impl TextTraining {
     /// # Errors
     /// If the file is no checkpoint of such a training, or was made with another text.
     pub fn resume(path: &Path, text: Text, device: &Device) -> Result<TextTraining> {
-        let (checkpoint, vocabulary) = read(path, device)?;
+        TextTraining::go_on(Checkpoint::load(path, device)?, path, text, device)
+    }
+
+    /// [`TextTraining::resume`] from memory; `path` is the name that errors tell.
+    ///
+    /// # Errors
+    /// As [`TextTraining::resume`].
+    pub fn resume_bytes(bytes: &[u8], path: &Path, text: Text, device: &Device) -> Result<TextTraining> {
+        TextTraining::go_on(Checkpoint::from_bytes(bytes, path, device)?, path, text, device)
+    }
+
+    fn go_on(checkpoint: Checkpoint<TextPlace>, path: &Path, text: Text, device: &Device) -> Result<TextTraining> {
+        let (checkpoint, vocabulary) = exact(checkpoint, path)?;
         let place = checkpoint.place.clone();
         if vocabulary != *text.vocabulary() || place.text != text.fingerprint() {
             return Err(Error::malformed(
@@ -189,7 +215,7 @@ impl TextTraining {
         }
         let restore = || {
             let mut training = TextTraining::new(place.options.clone(), text, device)?;
-            checkpoint.restore(&training.model, &mut training.optimizer)?;
+            checkpoint.restore(&*training.model, &mut training.optimizer)?;
             training.place = place;
             Ok(training)
         };
@@ -202,7 +228,7 @@ impl TextTraining {
     }
 
     /// The network.
-    pub fn model(&self) -> &Gpt {
+    pub fn model(&self) -> &Arc<Gpt> {
         &self.model
     }
 
@@ -249,11 +275,13 @@ impl TextTraining {
     /// # Errors
     /// [`Error::NotFinite`] for the first that is NaN or infinite.
     pub fn losses(&mut self) -> Result<Vec<(u64, f32)>> {
-        let read = |(step, loss): (u64, Tensor)| match loss.item::<f32>()? {
-            value if value.is_finite() => Ok((step, value)),
-            value => Err(Error::NotFinite { step, value: value as f64 }),
-        };
+        let read = |(step, loss): (u64, Tensor)| finite(step, loss.item()?);
         std::mem::take(&mut self.unread).into_iter().map(read).collect()
+    }
+
+    /// The losses that [`TextTraining::losses`] would read, to be read without holding the training.
+    pub fn unread(&mut self) -> Unread {
+        Unread(std::mem::take(&mut self.unread))
     }
 
     /// The mean loss of the characters in the validation text's windows, or in at most `most` of them.
@@ -276,6 +304,11 @@ impl TextTraining {
     /// # Errors
     /// Whatever the file system or the device fail with.
     pub fn save(&self, path: &Path) -> Result<()> {
-        Checkpoint::capture(&self.model, &self.optimizer, self.place.clone()).save(path)
+        self.checkpoint().save(path)
+    }
+
+    /// What [`TextTraining::save`] writes.
+    pub fn checkpoint(&self) -> Checkpoint<TextPlace> {
+        Checkpoint::capture(&*self.model, &self.optimizer, self.place.clone())
     }
 }

@@ -6,7 +6,7 @@ use super::digits::SIDE;
 use crate::autograd::no_grad;
 use crate::data::loader::{Batches, Loader};
 use crate::data::{DigitsSplit, ImageBatch, ImageDataset, Images};
-use crate::device::Device;
+use crate::device::{Device, at_once};
 use crate::error::{Error, Result};
 use crate::io::Checkpoint;
 use crate::metrics::Confusion;
@@ -17,6 +17,7 @@ use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::hash::{Hash, Hasher};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Which network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +84,7 @@ pub struct Place {
 
 /// A training under way.
 pub struct Training {
-    model: Digits,
+    model: Arc<Digits>,
     optimizer: Sgd,
     loader: Loader<ImageDataset, ImageBatch>,
     batches: Option<Batches<ImageDataset, ImageBatch>>,
@@ -102,10 +103,10 @@ impl Training {
         options.check(data.train.len())?;
         let fingerprint = fingerprint(&data);
         let init = Init::new(options.seed, device);
-        let model = match options.model {
+        let model = Arc::new(match options.model {
             Architecture::Mlp => Digits::mlp(&init),
             Architecture::Cnn => Digits::cnn(&init),
-        };
+        });
         let optimizer = Sgd::new(model.parameters(), options.lr).momentum(0.9);
         let loader = Loader::images(ImageDataset::new(data.train))
             .batch_size(options.batch)
@@ -124,7 +125,18 @@ impl Training {
     /// # Errors
     /// If the file is no checkpoint of such a training, or was made with other data.
     pub fn resume(path: &Path, data: DigitsSplit, device: &Device) -> Result<Training> {
-        let checkpoint = Checkpoint::<Place>::load(path, device)?;
+        Training::go_on(Checkpoint::load(path, device)?, path, data, device)
+    }
+
+    /// [`Training::resume`] from memory; `path` is the name that errors tell.
+    ///
+    /// # Errors
+    /// As [`Training::resume`].
+    pub fn resume_bytes(bytes: &[u8], path: &Path, data: DigitsSplit, device: &Device) -> Result<Training> {
+        Training::go_on(Checkpoint::from_bytes(bytes, path, device)?, path, data, device)
+    }
+
+    fn go_on(checkpoint: Checkpoint<Place>, path: &Path, data: DigitsSplit, device: &Device) -> Result<Training> {
         let mut place = checkpoint.place.clone();
         place.options.lr = f64::from_bits(place.lr_bits);
         let mut training = Training::new(place.options.clone(), data, device)?;
@@ -134,7 +146,7 @@ impl Training {
         if place.batch > training.loader.batches() || place.epoch > place.options.epochs {
             return Err(Error::malformed(path, "its place in the data does not exist"));
         }
-        checkpoint.restore(&training.model, &mut training.optimizer)?;
+        checkpoint.restore(&*training.model, &mut training.optimizer)?;
         training.place = place;
         Ok(training)
     }
@@ -145,7 +157,7 @@ impl Training {
     }
 
     /// The network.
-    pub fn model(&self) -> &Digits {
+    pub fn model(&self) -> &Arc<Digits> {
         &self.model
     }
 
@@ -205,11 +217,13 @@ impl Training {
     /// # Errors
     /// [`Error::NotFinite`] for the first that is NaN or infinite.
     pub fn losses(&mut self) -> Result<Vec<(u64, f32)>> {
-        let read = |(step, loss): (u64, Tensor)| match loss.item::<f32>()? {
-            value if value.is_finite() => Ok((step, value)),
-            value => Err(Error::NotFinite { step, value: value as f64 }),
-        };
+        let read = |(step, loss): (u64, Tensor)| finite(step, loss.item()?);
         std::mem::take(&mut self.unread).into_iter().map(read).collect()
+    }
+
+    /// The losses that [`Training::losses`] would read, to be read without holding the training.
+    pub fn unread(&mut self) -> Unread {
+        Unread(std::mem::take(&mut self.unread))
     }
 
     /// The images that are tested on.
@@ -217,26 +231,22 @@ impl Training {
         self.test.images()
     }
 
+    /// The same as a dataset.
+    pub fn test_data(&self) -> &ImageDataset {
+        &self.test
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// What the network takes each test image for, and how often that is right.
     ///
     /// # Errors
     /// Whatever the device fails with.
     pub fn test(&self) -> Result<(Vec<i32>, Confusion)> {
-        let loader = Loader::images(self.test.clone()).batch_size(500);
-        let mut predictions = Vec::with_capacity(self.test.images().len());
-        let mut confusion = Confusion::new(10);
-        self.model.eval();
-        for batch in loader.epoch(0) {
-            let batch = batch?;
-            let x = Tensor::from_slice(&batch.pixels, [batch.len, SIDE * SIDE], &self.device);
-            let found = no_grad(|| self.model.forward(&x).argmax(1)).to_vec::<i32>()?;
-            for (&truth, &p) in batch.labels.iter().zip(&found) {
-                confusion.add(truth as usize, p as usize);
-            }
-            predictions.extend(found);
-        }
-        self.model.train(true);
-        Ok((predictions, confusion))
+        at_once(test(&self.model, &self.test, &self.device))
     }
 
     /// Writes the network, the optimizer and the place; the file appears whole or not at all.
@@ -244,8 +254,60 @@ impl Training {
     /// # Errors
     /// Whatever the file system or the device fail with.
     pub fn save(&self, path: &Path) -> Result<()> {
-        Checkpoint::capture(&self.model, &self.optimizer, self.place.clone()).save(path)
+        self.checkpoint().save(path)
     }
+
+    /// What [`Training::save`] writes.
+    pub fn checkpoint(&self) -> Checkpoint<Place> {
+        Checkpoint::capture(&*self.model, &self.optimizer, self.place.clone())
+    }
+}
+
+/// Losses that the device may still be computing, each with its step.
+pub struct Unread(pub(super) Vec<(u64, Tensor)>);
+
+impl Unread {
+    /// Reads them, in one transfer.
+    ///
+    /// # Errors
+    /// Those of [`Training::losses`].
+    pub async fn read(self) -> Result<Vec<(u64, f32)>> {
+        if self.0.is_empty() {
+            return Ok(Vec::new());
+        }
+        let losses: Vec<Tensor> = self.0.iter().map(|(_, loss)| loss.detach().reshape([1])).collect();
+        let values = Tensor::cat(&losses.iter().collect::<Vec<_>>(), 0).to_vec_async::<f32>().await?;
+        self.0.iter().zip(values).map(|((step, _), value)| finite(*step, value)).collect()
+    }
+}
+
+pub(super) fn finite(step: u64, value: f32) -> Result<(u64, f32)> {
+    match value.is_finite() {
+        true => Ok((step, value)),
+        false => Err(Error::NotFinite { step, value: value as f64 }),
+    }
+}
+
+/// What `model` takes each image for, and how often that is right.
+///
+/// # Errors
+/// Whatever the device fails with.
+pub async fn test(model: &Digits, data: &ImageDataset, device: &Device) -> Result<(Vec<i32>, Confusion)> {
+    let loader = Loader::images(data.clone()).batch_size(500);
+    let mut predictions = Vec::with_capacity(data.images().len());
+    let mut confusion = Confusion::new(10);
+    model.eval();
+    for batch in loader.epoch(0) {
+        let batch = batch?;
+        let x = Tensor::from_slice(&batch.pixels, [batch.len, SIDE * SIDE], device);
+        let found = no_grad(|| model.forward(&x).argmax(1)).to_vec_async::<i32>().await?;
+        for (&truth, &p) in batch.labels.iter().zip(&found) {
+            confusion.add(truth as usize, p as usize);
+        }
+        predictions.extend(found);
+    }
+    model.train(true);
+    Ok((predictions, confusion))
 }
 
 fn fingerprint(data: &DigitsSplit) -> u64 {

@@ -15,7 +15,7 @@ pub use pending::{flush_limit, register};
 
 use crate::device::{Device, Executable, Storage};
 use crate::error::{Error, Result};
-use crate::graph::{GradMode, Meta, Node, Realized};
+use crate::graph::{GradMode, Meta, Node, Op, Realized, view};
 use crate::plan::{Output, Plan, PlanCache, Slot};
 use collect::Graph;
 use expand::Expanded;
@@ -120,7 +120,9 @@ fn with_largest(error: Error, graph: &Graph) -> Error {
     const NAMED: usize = 5;
     let Error::OutOfMemory { device, requested, reserved, mut detail } = error else { return error };
     let leaves = graph.leaves.iter().map(|l| ("input", &l.meta));
-    let computed = graph.nodes.iter().flat_map(|n| n.outs.iter().map(|m| (n.op.name(), m)));
+    // Views and constants take no memory.
+    let nodes = graph.nodes.iter().filter(|n| !view::is_view(&n.op) && !matches!(n.op, Op::Scalar { .. }));
+    let computed = nodes.flat_map(|n| n.outs.iter().map(|m| (n.op.name(), m)));
     let bytes = |m: &Meta| m.shape.numel().saturating_mul(m.dtype.bytes());
     let mut all: Vec<(&str, &Meta)> = leaves.chain(computed).collect();
     all.sort_by_key(|(_, m)| std::cmp::Reverse(bytes(m)));

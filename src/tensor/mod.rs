@@ -324,20 +324,28 @@ impl Tensor {
 
     /// The elements in row-major order, in the host's representation.
     fn bytes(&self) -> Result<Vec<u8>> {
-        let value = self.value()?;
-        let device = &value.node.device;
-        let Meta { shape, dtype } = value.meta();
+        let Some(Realized { storage, layout }) = self.compact()? else { return Ok(Vec::new()) };
+        self.device().backend().read(&storage, self.dtype(), layout.offset as usize, self.numel())
+    }
+
+    /// [`Tensor::bytes`] for where one may not block: the one place that waits for elements.
+    pub(crate) async fn bytes_async(&self) -> Result<Vec<u8>> {
+        let Some(Realized { storage, layout }) = self.compact()? else { return Ok(Vec::new()) };
+        let device = self.device();
+        device.backend().read_async(&storage, self.dtype(), layout.offset as usize, self.numel()).await
+    }
+
+    /// The elements computed, in row-major order without gaps; `None` when there are none.
+    fn compact(&self) -> Result<Option<Realized>> {
+        let shape = &self.value()?.meta().shape;
         if shape.numel() == 0 {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let realized = self.realized()?;
-        let read = |r: &Realized| device.backend().read(&r.storage, *dtype, r.layout.offset as usize, shape.numel());
         if realized.layout.is_contiguous(shape) {
-            return read(&realized);
+            return Ok(Some(realized));
         }
-        let copy = crate::autograd::no_grad(|| self.contiguous());
-        let realized = copy.realized()?;
-        read(&realized)
+        crate::autograd::no_grad(|| self.contiguous()).realized().map(Some)
     }
 
     /// The elements in row-major order.
@@ -435,11 +443,6 @@ impl Tensor {
         device.backend().write(&storage, meta.dtype, bytes)?;
         let layout = Layout::contiguous(&meta.shape);
         Ok(Tensor::leaf(device, meta, Realized { storage: Arc::new(storage), layout }, at))
-    }
-
-    /// The elements as bytes, for files.
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
-        self.bytes()
     }
 
     /// Makes it a variable that [`Tensor::backward`] gives a gradient for.

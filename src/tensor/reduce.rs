@@ -6,6 +6,19 @@ use crate::error::Caller;
 use crate::graph::{BinaryOp, Op, ReduceOp};
 use crate::shape::Dims;
 
+/// Into how many equal parts an axis of `n` elements is cut where `columns` of `length` elements are summed, and are so
+/// few that the workgroups which take 32 of them each would not fill a GPU.
+fn column_parts(columns: usize, length: usize, n: usize) -> usize {
+    const COLUMNS: usize = 32 * 256;
+    const SHORTEST: usize = 128;
+    const WORTH: usize = 1 << 20;
+    if columns.saturating_mul(length) < WORTH {
+        return 1;
+    }
+    let wanted = (COLUMNS / columns.max(1)).min(length / SHORTEST).max(1);
+    (0..=wanted.ilog2()).rev().map(|log| 1 << log).find(|parts| n.is_multiple_of(*parts)).unwrap_or(1)
+}
+
 impl Tensor {
     pub(crate) fn reduce(&self, op: ReduceOp, axes: Axes, keepdim: bool, at: Caller) -> Tensor {
         if self.error().is_some() {
@@ -35,21 +48,25 @@ impl Tensor {
     }
 
     /// A few long sums as sums of the sums of their parts: a GPU folds each row in one workgroup, so that a single long row
-    /// would leave most of it idle. The longest axis is cut, which is a view whatever the layout.
+    /// would leave most of it idle, and so would a few long columns. The longest axis is cut, which is a view whatever the layout.
     fn sum_of_parts(&self, axes: &[usize], at: Caller) -> Option<Tensor> {
         const LONG: usize = 1 << 14;
         const PARTS: usize = 1024;
         let length: usize = axes.iter().map(|&a| self.shape()[a]).product();
-        if length < LONG {
-            return None;
-        }
         let axis = axes.iter().copied().max_by_key(|&a| self.shape()[a])?;
         let n = self.shape()[axis];
-        let size = n.div_ceil(PARTS / (self.numel() / length).clamp(1, PARTS));
-        let parts = n.div_ceil(size);
+        let parts = match length {
+            LONG.. => {
+                let size = n.div_ceil(PARTS / (self.numel() / length).clamp(1, PARTS));
+                n.div_ceil(size)
+            }
+            _ if axes.contains(&(self.rank() - 1)) => 1,
+            _ => column_parts(self.numel() / length.max(1), length, n),
+        };
         if parts < 2 {
             return None;
         }
+        let size = n.div_ceil(parts);
         let mut rest: Dims<usize> = Dims::from_elem(0, self.rank());
         rest[axis] = parts * size - n;
         let none = Dims::from_elem(0, self.rank());

@@ -10,11 +10,6 @@ use crate::error::{Caller, Error, Result};
 use crate::graph::Op;
 
 impl Tensor {
-    /// The elements in row-major order, in the host's representation, once the device has them.
-    async fn bytes_async(&self) -> Result<Vec<u8>> {
-        self.to_bytes()
-    }
-
     async fn read<T: Element>(&self, name: &'static str, at: Caller) -> Result<Vec<T>> {
         let dtype = self.value()?.meta().dtype;
         if dtype != T::DTYPE {

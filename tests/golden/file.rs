@@ -96,20 +96,20 @@ fn tensor(file: &SafeTensors, name: &str) -> Tensor {
 }
 
 /// The elements as f64, whatever they are.
-pub fn numbers(t: &Tensor) -> Result<Vec<f64>> {
-    fn widen<T: Element>(t: &Tensor) -> Result<Vec<f64>> {
-        Ok(t.to_vec::<T>()?.into_iter().map(Element::to_f64).collect())
+pub async fn numbers(t: &Tensor) -> Result<Vec<f64>> {
+    async fn widen<T: Element>(t: &Tensor) -> Result<Vec<f64>> {
+        Ok(t.to_vec_async::<T>().await?.into_iter().map(Element::to_f64).collect())
     }
     match t.dtype() {
-        DType::Bool => widen::<bool>(t),
-        DType::U8 => widen::<u8>(t),
-        DType::U32 => widen::<u32>(t),
-        DType::I32 => widen::<i32>(t),
-        DType::I64 => widen::<i64>(t),
-        DType::F32 => widen::<f32>(t),
-        DType::F64 => widen::<f64>(t),
-        DType::F16 => widen::<f16>(t),
-        DType::BF16 => widen::<bf16>(t),
+        DType::Bool => widen::<bool>(t).await,
+        DType::U8 => widen::<u8>(t).await,
+        DType::U32 => widen::<u32>(t).await,
+        DType::I32 => widen::<i32>(t).await,
+        DType::I64 => widen::<i64>(t).await,
+        DType::F32 => widen::<f32>(t).await,
+        DType::F64 => widen::<f64>(t).await,
+        DType::F16 => widen::<f16>(t).await,
+        DType::BF16 => widen::<bf16>(t).await,
         other => panic!("no golden case has {other}"),
     }
 }

@@ -9,10 +9,10 @@ use super::simd::vectorised;
 use super::walk::{hull, unravel};
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::parallel::*;
 use crate::plan::{Attention, AttentionGrad, Operand};
 use ::half::{bf16, f16};
 use bytemuck::Pod;
-use rayon::prelude::*;
 
 /// Queries of a block.
 const QUERIES: usize = 64;
@@ -168,7 +168,7 @@ fn forward<T: Element>(a: &Attention, [q, k, v]: [&[T]; 3], out: &mut [T], lse: 
     };
     let tasks = batches * z.heads * blocks;
     let done: Vec<_> = (0..tasks).into_par_iter().map(one).collect::<Result<_>>()?;
-    for (task, (rows, sums)) in done.iter().enumerate() {
+    for (task, [rows, sums]) in done.iter().enumerate() {
         let (item, first) = (task / blocks, task % blocks * QUERIES);
         place(out, rows, item / z.heads * z.t + first, z.heads, item % z.heads, z.e);
         lse[item * z.t + first..][..sums.len()].copy_from_slice(sums);
@@ -183,7 +183,7 @@ fn forward_block<T: Element>(
     batch: usize,
     head: usize,
     rows: std::ops::Range<usize>,
-) -> Result<(Vec<T::Work>, Vec<T::Work>)> {
+) -> Result<[Vec<T::Work>; 2]> {
     let (z, scale) = (&a.sizes, from_f64::<T::Work>(a.spec.scale()));
     let group = head * z.groups / z.heads;
     let count = rows.len();
@@ -217,7 +217,7 @@ fn forward_block<T: Element>(
         times(&mut out[r * z.e..(r + 1) * z.e], whole);
         sums[r] = tops[r].add(sums[r].log());
     }
-    Ok((out, sums))
+    Ok([out, sums])
 }
 
 fn from_f64<W: Float>(v: f64) -> W {

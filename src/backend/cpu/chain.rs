@@ -1,6 +1,8 @@
 //! Chains of cheap `f32` maps, each the next one's only operand but one: evaluated tile by tile in vector registers,
 //! so that values between the links never go to memory. An optimisation only: link by link gives the same.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_imports))]
+
 use super::program::{BLOCK, Code, Entry};
 use crate::dtype::DType;
 use crate::graph::{BinaryOp, UnaryOp};

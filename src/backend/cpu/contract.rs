@@ -12,12 +12,12 @@ use super::{broken, conv, run};
 use crate::device::{MemoryManager, Storage};
 use crate::dtype::{DType, Scalar};
 use crate::error::Result;
+use crate::parallel::*;
 use crate::plan::{Affine, Contract, ContractKind, Instr, InstrKind, Level, Loop, Operand, Origin, Store};
 use crate::shape::{Dims, Layout, Shape};
 use ::half::{bf16, f16};
 use bytemuck::Pod;
 use gemm::Parallelism;
-use rayon::prelude::*;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -214,7 +214,7 @@ pub fn gemm<T: Num>(
         return Ok(());
     }
     let (pa, pb) = (a.pointer(m, k).ok_or_else(outside)?, b.pointer(k, n).ok_or_else(outside)?);
-    let parallelism = if threads { Parallelism::Rayon(0) } else { Parallelism::None };
+    let parallelism = if threads { PRODUCT } else { Parallelism::None };
     // SAFETY: `dst` holds m·n elements, one row after another; `pointer` has checked that every element of both
     // operands lies within borrowed data, which cannot overlap the exclusively borrowed `dst`.
     unsafe {

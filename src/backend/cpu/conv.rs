@@ -9,9 +9,9 @@ use super::copy::pack;
 use super::num::Num;
 use super::walk::{Run, hull};
 use crate::error::Result;
+use crate::parallel::*;
 use crate::plan::ConvSizes;
 use crate::shape::{Layout, Shape};
-use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// Parts into which images are divided for the filter gradient. Fixed, so that sums are the same on any machine.

@@ -60,7 +60,7 @@ impl CpuBackend {
 }
 
 fn caps() -> Caps {
-    let threads = rayon::current_num_threads();
+    let threads = crate::parallel::threads();
     let vectors = if simd::wide() { "AVX2 + FMA" } else { "portable vectors" };
     let plural = if threads == 1 { "" } else { "s" };
     Caps {

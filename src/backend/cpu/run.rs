@@ -4,7 +4,7 @@ use super::eval::{Frame, Job, Target};
 use super::program::{Program, Task};
 use super::{broken, fold};
 use crate::error::{Error, Result};
-use rayon::prelude::*;
+use crate::parallel::*;
 use smallvec::SmallVec;
 
 type Targets<'a> = SmallVec<[Target<'a>; 2]>;

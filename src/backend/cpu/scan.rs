@@ -8,8 +8,8 @@ use super::scatter::packed;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::ScanOp;
+use crate::parallel::*;
 use crate::plan::Scan;
-use rayon::prelude::*;
 
 /// Folds `srcs` into `out`, and writes the positions to `found` if the op has them.
 pub fn run(s: &Scan, srcs: &[&[u8]], out: &mut [u8], found: Option<&mut [u8]>) -> Result<()> {

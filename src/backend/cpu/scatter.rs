@@ -8,9 +8,9 @@ use super::sources::out_of_range;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::ReduceOp;
+use crate::parallel::*;
 use crate::plan::{Origin, Scatter};
 use crate::shape::{Dims, Layout, Shape};
-use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// Additions below which threads are not worth waking.

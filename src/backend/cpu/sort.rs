@@ -7,8 +7,8 @@ use super::num::Num;
 use super::scatter::packed;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::parallel::*;
 use crate::plan::Sort;
-use rayon::prelude::*;
 use std::cmp::Ordering;
 
 /// Elements from which on a single row is worth several threads.

@@ -13,6 +13,9 @@ use cudarc::driver::sys;
 use std::f64::consts::LOG2_E;
 use std::ffi::c_void;
 
+/// The one architecture whose matrix units `kernels-cuda/attention_hopper.cu` is for.
+const HOPPER: u32 = 90;
+
 /// Asynchronous copies and bf16 products came with compute capability 8.0.
 const ARCHITECTURE: u32 = 80;
 
@@ -43,6 +46,7 @@ struct Tile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Forward,
+    Hopper,
     Queries,
     Keys,
 }
@@ -50,17 +54,20 @@ enum Kind {
 /// The fastest of those measured on an H100.
 fn tile(kind: Kind, wide: bool, head: usize) -> Tile {
     let (warps, tiles, columns, keep) = match (kind, wide, head) {
+        (Kind::Hopper, _, 64) => (8, 1, 64, true),
+        (Kind::Hopper, _, _) => (8, 1, 128, true),
         (Kind::Forward, false, 64) => (4, 2, 64, true),
         (Kind::Forward, false, _) => (8, 1, 64, true),
-        (Kind::Forward, true, 64) => (4, 1, 64, true),
-        (Kind::Forward, true, _) => (4, 1, 32, false),
+        (Kind::Forward, true, 64) => (4, 2, 64, false),
+        (Kind::Forward, true, _) => (8, 1, 64, false),
         (Kind::Queries, false, 64) => (4, 1, 64, true),
         (Kind::Queries, false, _) => (4, 1, 64, false),
-        (Kind::Queries, true, _) => (4, 1, 32, false),
+        (Kind::Queries, true, 64) => (4, 1, 64, false),
+        (Kind::Queries, true, _) => (8, 1, 32, false),
         (Kind::Keys, false, 64) => (4, 1, 64, true),
         (Kind::Keys, false, _) => (4, 1, 32, false),
         (Kind::Keys, true, 64) => (4, 1, 32, false),
-        (Kind::Keys, true, _) => (4, 1, 16, false),
+        (Kind::Keys, true, _) => (8, 1, 16, false),
     };
     Tile { warps, tiles, columns, keep }
 }
@@ -69,14 +76,15 @@ fn tile(kind: Kind, wide: bool, head: usize) -> Tile {
 pub(super) fn lower(step: &Step, architecture: u32) -> Option<Vec<Native>> {
     match step {
         _ if architecture < ARCHITECTURE => None,
-        Step::Attention(a) => forward(a).map(|k| vec![k]),
+        Step::Attention(a) => forward(a, architecture).map(|k| vec![k]),
         Step::AttentionGrad(a) => Some(vec![backward(a, Kind::Queries)?, backward(a, Kind::Keys)?]),
         _ => None,
     }
 }
 
-fn forward(a: &Attention) -> Option<Native> {
-    let mut build = Build::new(Kind::Forward, a.spec, &a.sizes, a.dtype)?;
+fn forward(a: &Attention, architecture: u32) -> Option<Native> {
+    let hopper = architecture == HOPPER && a.dtype.is_half();
+    let mut build = Build::new(if hopper { Kind::Hopper } else { Kind::Forward }, a.spec, &a.sizes, a.dtype)?;
     build.view(&a.q, false)?;
     build.view(&a.k, false)?;
     build.view(&a.v, false)?;
@@ -200,12 +208,13 @@ impl<'a> Build<'a> {
         let (heads, positions) = if self.kind == Kind::Keys { (z.groups, z.s) } else { (z.heads, z.t) };
         let (x, y) = (i32::try_from(batches * heads).ok()?, positions.div_ceil(rows));
         let shared = match self.kind {
-            Kind::Forward => (rows + 4 * t.columns) * row,
+            Kind::Forward | Kind::Hopper => (rows + 4 * t.columns) * row,
             Kind::Queries => (2 * rows + 4 * t.columns) * row,
             Kind::Keys => (2 * rows + 4 * t.columns) * row + 16 * t.columns,
         };
         let (entry, file) = match self.kind {
             Kind::Forward => ("attention_forward", include_str!("../../../kernels-cuda/attention_forward.cu")),
+            Kind::Hopper => ("attention_hopper", include_str!("../../../kernels-cuda/attention_hopper.cu")),
             Kind::Queries => ("attention_queries", include_str!("../../../kernels-cuda/attention_backward.cu")),
             Kind::Keys => ("attention_keys", include_str!("../../../kernels-cuda/attention_backward.cu")),
         };

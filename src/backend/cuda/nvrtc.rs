@@ -42,6 +42,8 @@ pub fn machine_code(source: &str, target: Target) -> Result<Vec<u8>> {
 fn options(target: Target) -> Result<Vec<String>> {
     let known = known_architectures();
     let architecture = match known.iter().copied().filter(|&a| a <= target.architecture).max() {
+        // With the letter, also what only this one can do.
+        Some(90) if target.architecture == 90 => "sm_90a".into(),
         Some(a) if a == target.architecture => format!("sm_{a}"),
         Some(a) => format!("compute_{a}"),
         None => return Err(format!("NVRTC knows no GPU of compute capability {} or less", target.architecture)),

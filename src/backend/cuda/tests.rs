@@ -148,6 +148,28 @@ fn kernels_are_timed() -> Result<()> {
 }
 
 #[test]
+fn attention_is_tf32_where_that_is_allowed_and_only_there() -> Result<()> {
+    let Some((gpu, backend)) = gpu() else { return Ok(()) };
+    for head in [64, 128] {
+        let run = |device: &Device| -> Result<Vec<f32>> {
+            let [q, k, v] = [1, 2, 3].map(|salt| tensor(&[2, 3, 150, head], salt, device).requires_grad());
+            let y = q.scaled_dot_product_attention(&k, &v, crate::tensor::AttentionOptions::new().causal(true));
+            let grads = (&y * tensor(&[2, 3, 150, head], 4, device)).sum(..).backward()?;
+            let all = [&q, &k, &v].map(|x| grads.get(x)).into_iter().flatten().chain([y]);
+            all.map(|t| t.to_vec::<f32>()).collect::<Result<Vec<_>>>().map(|parts| parts.concat())
+        };
+        let truth = run(&Device::cpu())?;
+        for (tf32, most) in [(false, 2e-5), (true, 5e-3)] {
+            backend.allow_tf32(tf32);
+            let off = difference(&run(&gpu)?, &truth);
+            assert!(off < most, "heads of {head}, TF32 {tf32}: off by {off}");
+            assert!(!tf32 || off > 2e-5, "heads of {head}: TF32 was not used");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn strict_products_are_not_tf32() -> Result<()> {
     let Some((gpu, _)) = gpu() else { return Ok(()) };
     // 1 + 2^-12 has 12 bits of mantissa; TF32 keeps 10.

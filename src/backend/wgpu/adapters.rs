@@ -1,6 +1,6 @@
 //! Which GPUs there are, and what one of them grants.
 
-use super::native;
+use super::host;
 use crate::device::Caps;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ pub fn adapters() -> Vec<AdapterInfo> {
 
 /// Adapters that can compute, in the order of their numbers: hardware before software, else as the system lists them.
 fn listed() -> Vec<wgpu::Adapter> {
-    let mut all = native::all_adapters();
+    let mut all = host::all_adapters();
     all.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
     all.sort_by_key(|a| rank(a.get_info().device_type));
     all
@@ -55,7 +55,21 @@ fn rank(kind: wgpu::DeviceType) -> u32 {
     }
 }
 
+/// Opens the one adapter that a browser offers, with all its limits or with WebGPU's defaults; gives its name too.
+#[cfg(target_arch = "wasm32")]
+pub(super) async fn open_async(default_limits: bool) -> Result<(wgpu::Device, wgpu::Queue, String)> {
+    let unknown = || Error::UnknownDevice { name: "wgpu:0".into(), known: "cpu; this browser offers no WebGPU".into() };
+    let (adapter, name) = host::adapter().await.ok_or_else(unknown)?;
+    let required_limits = if default_limits { wgpu::Limits::default() } else { adapter.limits() };
+    let wanted = wgpu::DeviceDescriptor { label: Some("sunstone"), required_limits, ..Default::default() };
+    let (device, queue) = host::open(&adapter, &wanted)
+        .await
+        .map_err(|e| Error::Backend { device: "wgpu:0".into(), detail: e.to_string() })?;
+    Ok((device, queue, name))
+}
+
 /// Opens adapter number `index` with all the limits it has.
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
     let mut all = listed();
     if index >= all.len() {
@@ -66,7 +80,7 @@ pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
         return Err(Error::UnknownDevice { name: format!("wgpu:{index}"), known });
     }
     let adapter = all.swap_remove(index);
-    native::open(
+    host::open(
         &adapter,
         &wgpu::DeviceDescriptor { label: Some("sunstone"), required_limits: adapter.limits(), ..Default::default() },
     )
@@ -78,16 +92,24 @@ fn driver(info: &wgpu::AdapterInfo) -> String {
     format!("{} ({})", words.trim(), info.backend.to_str())
 }
 
-/// What a device grants.
-pub(super) fn caps(device: &wgpu::Device) -> Caps {
+/// Whether kernels are to be shaped for a CPU. Of the CPUs that emulate GPUs this is SwiftShader only, which a browser
+/// falls back to: others, such as lavapipe, are there to test the GPUs' kernels.
+pub(super) fn emulated(caps: &Caps) -> bool {
+    caps.hardware.to_lowercase().contains("swiftshader")
+}
+
+/// What a device grants. `hardware` is its name, where the device does not know it.
+pub(super) fn caps(device: &wgpu::Device, hardware: Option<String>) -> Caps {
     let (info, limits) = (device.adapter_info(), device.limits());
+    let hardware = hardware.filter(|name| !name.is_empty()).unwrap_or_else(|| info.name.clone());
+    let software = info.device_type == wgpu::DeviceType::Cpu || hardware.to_lowercase().contains("swiftshader");
     let note = |name: &str, value: u64| (name.to_owned(), value.to_string());
     // One binding is kept for the error flags; more than a handful of buffers only costs time to bind.
     let buffers = limits.max_storage_buffers_per_shader_stage.saturating_sub(1).min(31) as usize;
     Caps {
-        hardware: info.name.clone(),
+        hardware,
         driver: driver(&info),
-        software: info.device_type == wgpu::DeviceType::Cpu,
+        software,
         dtypes: vec![DType::Bool, DType::U8, DType::U32, DType::I32, DType::F16, DType::BF16, DType::F32],
         max_buffers_per_kernel: buffers,
         max_buffer_bytes: largest_buffer(limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)),

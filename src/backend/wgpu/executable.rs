@@ -50,7 +50,7 @@ impl WgpuExecutable {
         let align = core.device.limits().min_uniform_buffer_offset_alignment.max(16) as u64;
         let mut launches = Vec::new();
         let mut end = 0;
-        for source in kernel::generate_plan(&plan)? {
+        for source in kernel::generate_plan(&plan, core.emulated)? {
             core.check_launch(&source)?;
             let pipeline = core.pipeline(&source)?;
             let offset = end;
@@ -182,6 +182,9 @@ impl Executable for WgpuExecutable {
                 let [x, y, z] = launch.source.dispatch;
                 if x == 0 || y == 0 || z == 0 {
                     continue;
+                }
+                if let Some(error) = launch.pipeline.health.get() {
+                    return Err(error.clone());
                 }
                 pass.set_pipeline(&launch.pipeline.pipeline);
                 pass.set_bind_group(0, self.group(launch, kept, slots)?, &[]);

@@ -2,7 +2,7 @@
 
 use super::super::origins::FLAG_BYTES;
 use super::super::words::{narrow, whole_words, widened};
-use super::{Core, native};
+use super::{Core, Health, host};
 use crate::device::{Block, BlockSource, Storage};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 /// Bytes copied to or from the host at a time, which bounds the memory that transfers take.
-const CHUNK: usize = 64 << 20;
+pub(super) const CHUNK: usize = 64 << 20;
 
 /// A staging buffer up to this size is kept for the next read.
 const KEPT: u64 = 1 << 20;
@@ -22,6 +22,7 @@ pub(super) struct Memory {
     /// Unique in the process; bind groups are found again by it.
     pub id: u64,
     pub buffer: wgpu::Buffer,
+    health: Health,
     reserved: Arc<AtomicU64>,
 }
 
@@ -33,31 +34,42 @@ impl Drop for Memory {
     }
 }
 
+/// A copy under way to where it can be mapped.
+pub(super) struct Copied {
+    pub staging: wgpu::Buffer,
+    /// Bytes of error flags before the data.
+    header: u64,
+    pub total: u64,
+    index: wgpu::SubmissionIndex,
+}
+
 impl BlockSource for Core {
     fn allocate(&self, bytes: usize) -> Result<Block> {
         self.check()?;
         let size = (bytes.max(16) as u64).next_multiple_of(4);
-        let failed = |detail: String| Error::OutOfMemory {
-            device: self.name.clone(),
-            requested: bytes as u64,
-            reserved: self.reserved.load(Ordering::Relaxed),
-            detail,
-        };
         self.check_size(bytes)?;
+        let (device, reserved) = (self.name.clone(), self.reserved.load(Ordering::Relaxed));
+        let failed = move |e: wgpu::Error| Error::OutOfMemory {
+            device: device.clone(),
+            requested: bytes as u64,
+            reserved,
+            detail: format!("the driver refused: {e}"),
+        };
+        let health = Health::default();
         let kinds = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
-        let buffer = native::caught(&self.device, &kinds, || {
+        let buffer = host::caught(self, &kinds, &health, failed, || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: None,
                 size,
                 usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             })
-        })
-        .map_err(|e| failed(format!("the driver refused: {e}")))?;
+        })?;
         self.check()?;
         static NEXT: AtomicU64 = AtomicU64::new(1);
         self.reserved.fetch_add(size, Ordering::Relaxed);
-        let memory = Memory { id: NEXT.fetch_add(1, Ordering::Relaxed), buffer, reserved: self.reserved.clone() };
+        let memory =
+            Memory { id: NEXT.fetch_add(1, Ordering::Relaxed), buffer, health, reserved: self.reserved.clone() };
         Ok(Block { bytes, memory: Box::new(memory) })
     }
 }
@@ -78,7 +90,9 @@ impl Core {
     }
 
     pub(super) fn memory<'a>(&self, storage: &'a Storage) -> Result<&'a Memory> {
-        storage.memory::<Memory>().ok_or_else(|| self.error("a storage of another backend was given to it"))
+        let memory = storage.memory::<Memory>();
+        let memory = memory.ok_or_else(|| self.error("a storage of another backend was given to it"))?;
+        memory.health.get().map_or(Ok(memory), |error| Err(error.clone()))
     }
 
     /// See [`Backend::write`](crate::device::Backend::write).
@@ -92,10 +106,7 @@ impl Core {
         let (mut offset, whole) = (0, bytes.len() <= CHUNK);
         for chunk in bytes.chunks(CHUNK / wide * dtype.bytes()) {
             let words = whole_words(widened(dtype, chunk));
-            native::caught(&self.device, &[wgpu::ErrorFilter::OutOfMemory], || {
-                self.queue.write_buffer(buffer, offset, &words);
-            })
-            .map_err(|e| self.error(format!("no memory to copy {} bytes: {e}", words.len())))?;
+            self.write_words(buffer, offset, &words)?;
             offset += words.len() as u64;
             if !whole {
                 self.submit(None)?;
@@ -104,16 +115,23 @@ impl Core {
         self.check()
     }
 
+    fn write_words(&self, buffer: &wgpu::Buffer, offset: u64, words: &[u8]) -> Result<()> {
+        if !host::BLOCKS {
+            // In a browser the next asynchronous read tells of it: a scope for each write would cost more than the write.
+            self.queue.write_buffer(buffer, offset, words);
+            return Ok(());
+        }
+        let (name, bytes) = (self.name.clone(), words.len());
+        let failed =
+            move |e| Error::Backend { device: name.clone(), detail: format!("no memory to copy {bytes} bytes: {e}") };
+        host::caught(self, &[wgpu::ErrorFilter::OutOfMemory], &Health::default(), failed, || {
+            self.queue.write_buffer(buffer, offset, words);
+        })
+    }
+
     /// See [`Backend::read`](crate::device::Backend::read).
     pub(super) fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
-        self.check()?;
-        let buffer = &self.memory(storage)?.buffer;
-        let wide = self.caps.bytes_of(dtype);
-        let bytes = |n: usize| n.checked_mul(wide);
-        let end = start.checked_add(count).and_then(bytes).filter(|&end| end as u64 <= buffer.size());
-        let (Some(end), Some(begin)) = (end, bytes(start)) else {
-            return Err(self.error(format!("elements {start}.. ({count} of {dtype}) are not all in {storage:?}")));
-        };
+        let (buffer, begin, end) = self.range(storage, dtype, start, count)?;
         // Only whole words can be copied; a half may begin or end within one.
         let (mut at, last) = (begin & !3, end.next_multiple_of(4));
         let mut skip = begin - at;
@@ -130,15 +148,34 @@ impl Core {
         }
     }
 
-    /// Copies part of a buffer to the host, after the error flags if a kernel may have set them.
-    pub(super) fn download(&self, source: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Vec<u8>> {
+    /// Where elements lie: the buffer, their first byte and the byte after their last.
+    pub(super) fn range<'a>(
+        &self,
+        storage: &'a Storage,
+        dtype: DType,
+        start: usize,
+        count: usize,
+    ) -> Result<(&'a wgpu::Buffer, usize, usize)> {
+        self.check()?;
+        let buffer = &self.memory(storage)?.buffer;
+        let wide = self.caps.bytes_of(dtype);
+        let bytes = |n: usize| n.checked_mul(wide);
+        let end = start.checked_add(count).and_then(bytes).filter(|&end| end as u64 <= buffer.size());
+        let (Some(end), Some(at)) = (end, bytes(start)) else {
+            return Err(self.error(format!("elements {start}.. ({count} of {dtype}) are not all in {storage:?}")));
+        };
+        Ok((buffer, at, end))
+    }
+
+    /// Starts to copy part of a buffer to where it can be mapped, after the error flags if a kernel may have set them.
+    /// `None` when there is nothing to copy.
+    pub(super) fn copy(&self, source: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Option<Copied>> {
         let flags = self.flags.pending();
         let size = source.map_or(0, |s| s.2);
         let header = if flags { FLAG_BYTES as u64 } else { 0 };
         let total = header + size;
         if total == 0 {
-            self.wait(None)?;
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let staging = self.staging(total)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
@@ -149,12 +186,25 @@ impl Core {
             encoder.copy_buffer_to_buffer(buffer, offset, &staging, header, size);
         }
         let index = self.queue.submit([encoder.finish()]);
+        Ok(Some(Copied { staging, header, total, index }))
+    }
+
+    /// Copies part of a buffer to the host, after the error flags if a kernel may have set them.
+    pub(super) fn download(&self, source: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Vec<u8>> {
+        let copied = match host::BLOCKS {
+            true => self.copy(source)?,
+            false => None,
+        };
+        let Some(copied) = copied else {
+            self.wait(None)?;
+            return Ok(Vec::new());
+        };
         let (done, mapped) = std::sync::mpsc::channel();
-        staging.map_async(wgpu::MapMode::Read, 0..total, move |result| {
+        copied.staging.map_async(wgpu::MapMode::Read, 0..copied.total, move |result| {
             // The receiver is gone only when the wait below failed.
             let _ = done.send(result.is_ok());
         });
-        self.wait(Some(index))?;
+        self.wait(Some(copied.index.clone()))?;
         // Another thread's wait may have taken the callback up and be about to call it.
         let mapped = loop {
             match mapped.recv_timeout(Duration::from_millis(20)) {
@@ -166,13 +216,18 @@ impl Core {
             self.check()?;
             return Err(self.error("its memory could not be read back"));
         }
+        self.take(copied)
+    }
+
+    /// What was copied, once it is mapped.
+    pub(super) fn take(&self, Copied { staging, header, total, .. }: Copied) -> Result<Vec<u8>> {
         let bytes = staging.get_mapped_range(0..total).map(|view| view.to_vec());
         staging.unmap();
         let mut bytes = bytes.map_err(|e| self.error(format!("its memory could not be read back: {e}")))?;
         if staging.size() <= KEPT {
             *self.staging.lock().unwrap_or_else(|e| e.into_inner()) = Some(staging);
         }
-        if flags {
+        if header > 0 {
             let data = bytes.split_off(header as usize);
             self.flags.take(&bytes, &self.queue)?;
             bytes = data;
@@ -187,7 +242,12 @@ impl Core {
         if let Some(buffer) = kept.filter(|b| b.size() >= bytes) {
             return Ok(buffer);
         }
-        native::caught(&self.device, &[wgpu::ErrorFilter::OutOfMemory], || {
+        let name = self.name.clone();
+        let failed = move |e| Error::Backend {
+            device: name.clone(),
+            detail: format!("no memory to read {bytes} bytes back: {e}"),
+        };
+        host::caught(self, &[wgpu::ErrorFilter::OutOfMemory], &Health::default(), failed, || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("staging"),
                 size: bytes.next_power_of_two().max(4096),
@@ -195,6 +255,5 @@ impl Core {
                 mapped_at_creation: false,
             })
         })
-        .map_err(|e| self.error(format!("no memory to read {bytes} bytes back: {e}")))
     }
 }

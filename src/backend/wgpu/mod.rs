@@ -3,8 +3,13 @@
 mod adapters;
 mod executable;
 mod flags;
+#[cfg(target_arch = "wasm32")]
+#[path = "browser.rs"]
+mod host;
+#[cfg(not(target_arch = "wasm32"))]
+#[path = "native.rs"]
+mod host;
 mod memory;
-mod native;
 mod pipelines;
 #[cfg(test)]
 mod tests;
@@ -12,6 +17,8 @@ mod tests;
 pub use adapters::{AdapterInfo, adapters};
 
 use super::CachingManager;
+#[cfg(target_arch = "wasm32")]
+use crate::device::Later;
 use crate::device::{Backend, Caps, Executable, MemoryManager, MemoryStats, Storage};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -26,6 +33,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// Runs that may be under way at once; one more waits for the oldest.
 const IN_FLIGHT: usize = 8;
 
+/// Why a buffer or pipeline does not work, once that is known.
+type Health = Arc<OnceLock<Error>>;
+
 /// A GPU.
 pub struct WgpuBackend {
     core: Arc<Core>,
@@ -38,6 +48,8 @@ struct Core {
     device: wgpu::Device,
     queue: wgpu::Queue,
     caps: Caps,
+    /// Whether its kernels are shaped for a CPU.
+    emulated: bool,
     /// Why the device is gone, once it is.
     lost: Arc<OnceLock<String>>,
     pipelines: Pipelines,
@@ -46,15 +58,32 @@ struct Core {
     staging: Mutex<Option<wgpu::Buffer>>,
     /// Bytes of all blocks that exist.
     reserved: Arc<AtomicU64>,
+    #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "nothing is late natively"))]
+    late: Arc<host::Late>,
 }
 
 impl WgpuBackend {
+    /// Opens the adapter that the browser offers, with all its limits or with no more than WebGPU promises everywhere; then
+    /// its kernels are those for GPUs, whatever it says of itself.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDevice`] when it offers none.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn open_async(default_limits: bool) -> Result<Arc<WgpuBackend>> {
+        let (device, queue, name) = adapters::open_async(default_limits).await?;
+        let memory = Arc::new(CachingManager::new());
+        let hardware = (!default_limits).then_some(name);
+        Ok(WgpuBackend::named("wgpu:0".into(), device, queue, memory, hardware))
+    }
+
     /// Opens number `index` of [`adapters()`]. Fails with [`Error::UnknownDevice`] when there are not so many.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn open(index: usize) -> Result<Arc<WgpuBackend>> {
         WgpuBackend::open_with_memory(index, Arc::new(CachingManager::new()))
     }
 
     /// The same with a memory manager of one's own.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn open_with_memory(index: usize, memory: Arc<dyn MemoryManager>) -> Result<Arc<WgpuBackend>> {
         let (device, queue) = adapters::open(index)?;
         Ok(WgpuBackend::new(format!("wgpu:{index}"), device, queue, memory))
@@ -66,19 +95,31 @@ impl WgpuBackend {
     }
 
     fn new(name: String, device: wgpu::Device, queue: wgpu::Queue, memory: Arc<dyn MemoryManager>) -> Arc<WgpuBackend> {
+        WgpuBackend::named(name, device, queue, memory, None)
+    }
+
+    /// `hardware` is its name, where the device does not know it.
+    fn named(
+        name: String,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        memory: Arc<dyn MemoryManager>,
+        hardware: Option<String>,
+    ) -> Arc<WgpuBackend> {
         let lost: Arc<OnceLock<String>> = Arc::default();
         let seen = lost.clone();
         device.set_device_lost_callback(move |_, message| {
             // Only the first message counts.
             let _ = seen.set(message);
         });
-        let seen = lost.clone();
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let _ = seen.set(error.to_string());
-        }));
+        let late: Arc<host::Late> = Arc::default();
+        let (seen, gone, own) = (late.clone(), lost.clone(), name.clone());
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| seen.uncaught(&own, error, &gone)));
+        let caps = adapters::caps(&device, hardware);
         let core = Core {
             name,
-            caps: adapters::caps(&device),
+            emulated: adapters::emulated(&caps),
+            caps,
             flags: Flags::new(&device),
             device,
             queue,
@@ -87,6 +128,7 @@ impl WgpuBackend {
             in_flight: Mutex::default(),
             staging: Mutex::default(),
             reserved: Arc::default(),
+            late,
         };
         Arc::new(WgpuBackend { core: Arc::new(core), memory })
     }
@@ -114,6 +156,10 @@ impl Core {
     /// Hands work to the device, after waiting for the oldest if much is under way.
     fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> Result<()> {
         let mut in_flight = self.in_flight.lock().unwrap_or_else(|e| e.into_inner());
+        if !host::BLOCKS {
+            self.queue.submit(commands);
+            return Ok(());
+        }
         while in_flight.len() >= IN_FLIGHT
             && let Some(oldest) = in_flight.pop_front()
         {
@@ -125,7 +171,11 @@ impl Core {
 
     /// Waits for a submission, or for all.
     fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        let done = native::wait(&self.device, submission);
+        if !host::BLOCKS {
+            let what = "waiting in a browser; use the functions that end in `_async`, such as `to_vec_async`".into();
+            return Err(Error::Unsupported { device: self.name.clone(), what });
+        }
+        let done = host::wait(&self.device, submission);
         self.check()?;
         if done { Ok(()) } else { Err(self.error("waiting for it failed")) }
     }
@@ -139,6 +189,13 @@ impl Backend for WgpuBackend {
     fn allocate(&self, bytes: usize) -> Result<Storage> {
         self.core.check()?;
         self.core.check_size(bytes)?;
+        let storage = Storage::new(bytes, &self.memory, &*self.core)?;
+        if self.core.memory(&storage).is_ok() {
+            return Ok(storage);
+        }
+        // It was refused after it had been handed out, and the manager has it back.
+        drop(storage);
+        self.memory.trim();
         Storage::new(bytes, &self.memory, &*self.core)
     }
 
@@ -148,6 +205,16 @@ impl Backend for WgpuBackend {
 
     fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
         self.core.read(storage, dtype, start, count)
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn read_async<'a>(&'a self, storage: &'a Storage, dtype: DType, start: usize, count: usize) -> Later<'a, Vec<u8>> {
+        Box::pin(self.core.read_async(storage, dtype, start, count))
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn synchronize_async(&self) -> Later<'_, ()> {
+        Box::pin(async { self.core.download_async(None).await.map(|_| ()) })
     }
 
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {

@@ -1,7 +1,23 @@
 //! What differs between a native program and a browser: finding adapters, and waiting.
 
+use super::{Core, Health};
+use crate::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
+
+/// Whether a wait for the device may block the thread.
+pub(super) const BLOCKS: bool = true;
+
+/// Errors that are known late: here none, for what `caught` does not catch ends the device.
+#[derive(Default)]
+pub(super) struct Late;
+
+impl Late {
+    /// An error outside of every scope: what the device computes is not to be trusted any more.
+    pub fn uncaught(&self, _device: &str, error: wgpu::Error, lost: &OnceLock<String>) {
+        let _ = lost.set(error.to_string());
+    }
+}
 
 /// Every adapter of the APIs that compute well; empty when no driver can be loaded.
 pub(super) fn all_adapters() -> Vec<wgpu::Adapter> {
@@ -35,17 +51,20 @@ pub(super) fn wait(device: &wgpu::Device, submission: Option<wgpu::SubmissionInd
     matches!(catch_unwind(AssertUnwindSafe(|| device.poll(wait))), Ok(Ok(_)))
 }
 
-/// Runs `work` and gives what it returned, or the first error of the given kinds that wgpu saw meanwhile.
+/// Runs `work` and gives what it returned, or the first error of the given kinds that wgpu saw meanwhile, in `explain`'s
+/// words. So nothing is ever handed out whose `health` would have to be watched.
 pub(super) fn caught<T>(
-    device: &wgpu::Device,
+    core: &Core,
     kinds: &[wgpu::ErrorFilter],
+    _health: &Health,
+    explain: impl Fn(wgpu::Error) -> Error,
     work: impl FnOnce() -> T,
-) -> Result<T, wgpu::Error> {
-    let mut scopes: Vec<_> = kinds.iter().map(|&kind| device.push_error_scope(kind)).collect();
+) -> Result<T> {
+    let mut scopes: Vec<_> = kinds.iter().map(|&kind| core.device.push_error_scope(kind)).collect();
     let value = work();
     let mut first = None;
     while let Some(scope) = scopes.pop() {
         first = pollster::block_on(scope.pop()).or(first);
     }
-    first.map_or(Ok(value), Err)
+    first.map_or(Ok(value), |error| Err(explain(error)))
 }

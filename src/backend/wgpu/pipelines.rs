@@ -1,6 +1,6 @@
 //! Compiled kernels, one for each text.
 
-use super::{Core, native};
+use super::{Core, Health, host};
 use crate::error::{Error, Result};
 use crate::kernel::{self, KernelSource};
 use rustc_hash::FxHashMap;
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 pub(super) struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
+    pub health: Health,
 }
 
 /// By text and entry point.
@@ -30,18 +31,22 @@ impl Core {
     }
 
     fn build(&self, source: &KernelSource) -> Result<Pipeline> {
-        if cfg!(debug_assertions) && source.trusted {
-            kernel::validate(source.name, &source.wgsl)?;
+        // A browser validates by itself, and would have to download naga.
+        #[cfg(all(debug_assertions, not(target_arch = "wasm32")))]
+        if source.trusted {
+            crate::kernel::validate(source.name, &source.wgsl)?;
         }
         let kinds = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory];
-        let built = native::caught(&self.device, &kinds, || self.build_unchecked(source));
+        let (name, health) = (source.name, Health::default());
+        let failed = move |e: wgpu::Error| Error::Shader { name: name.into(), message: e.to_string() };
+        let built = host::caught(self, &kinds, &health, failed, || self.build_unchecked(source));
         self.check()?;
-        built.map_err(|e| Error::Shader { name: source.name.into(), message: e.to_string() })
+        built.map(|(pipeline, layout)| Pipeline { pipeline, layout, health })
     }
 
-    fn build_unchecked(&self, source: &KernelSource) -> Pipeline {
+    fn build_unchecked(&self, source: &KernelSource) -> (wgpu::ComputePipeline, wgpu::BindGroupLayout) {
         let label = Some(source.name);
-        let native = (source.trusted && self.native_halves()).then(|| kernel::with_native_halves(&source.wgsl));
+        let native = (source.trusted && self.native_halves()).then(|| kernel::with_native_halves(&source.wgsl, false));
         let wgsl = native.as_ref().unwrap_or(&source.wgsl);
         let text = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl[..].into()) };
         let module = if source.trusted {
@@ -71,7 +76,7 @@ impl Core {
             },
             cache: None,
         });
-        Pipeline { pipeline, layout }
+        (pipeline, layout)
     }
 
     /// Whether the device's own conversions between f16 and f32 are exact, which no API can tell: NVIDIA's Vulkan driver

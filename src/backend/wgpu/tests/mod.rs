@@ -29,6 +29,15 @@ fn fresh() -> Option<Arc<WgpuBackend>> {
     }
 }
 
+/// The same adapter as it is used in two ways: as a GPU, and with the kernels for a CPU that emulates one.
+fn shaped() -> Vec<Arc<WgpuBackend>> {
+    let Some(gpu) = backend() else { return Vec::new() };
+    let (device, queue) = adapters::open(0).unwrap();
+    let (memory, name) = (Arc::new(CachingManager::new()), Some("SwiftShader".into()));
+    let emulated = WgpuBackend::named("wgpu:0".into(), device, queue, memory, name);
+    vec![gpu, emulated]
+}
+
 macro_rules! backend_or_return {
     () => {
         match crate::backend::wgpu::tests::backend() {

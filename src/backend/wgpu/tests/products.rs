@@ -48,7 +48,10 @@ fn close(got: &[f32], want: &[f64], what: &str) {
 
 #[test]
 fn matrix_products_of_odd_sizes_strides_and_batches() {
-    let b = backend_or_return!();
+    shaped().iter().for_each(|b| matrix_products(b));
+}
+
+fn matrix_products(b: &WgpuBackend) {
     for (m, n, k) in
         [(1, 1, 1), (3, 5, 7), (65, 130, 33), (128, 64, 16), (100, 100, 0), (17, 200, 9), (8, 8, 3000), (1, 300, 64)]
     {
@@ -63,7 +66,7 @@ fn matrix_products_of_odd_sizes_strides_and_batches() {
             let a = operand(0, 3, &[3 * (m * k) as i64, (m * k) as i64, sa[0], sa[1]]);
             let w = operand(1, 1, &[0, (k * n) as i64, sb[0], sb[1]]);
             let kind = ContractKind::Matmul { batch: Dims::from_slice(&[2, 3]), m, n, k };
-            let got = contract(&b, kind, (a, &xs), (w, &ys), &[2, 3, m, n]);
+            let got = contract(b, kind, (a, &xs), (w, &ys), &[2, 3, m, n]);
             let mut want = Vec::new();
             for (batch, i, j) in (0..6).flat_map(|b| (0..m).flat_map(move |i| (0..n).map(move |j| (b, i, j)))) {
                 let (x, y) = (&xs[3 + batch * m * k..], &ys[1 + batch % 3 * k * n..]);
@@ -81,12 +84,11 @@ fn matrix_products_of_odd_sizes_strides_and_batches() {
 /// A software driver may stop an invocation after 65,535 turns of its loops.
 #[test]
 fn sums_of_many_terms_are_whole() {
-    let b = backend_or_return!();
-    for (m, n, k) in [(96, 96, 70_000), (8, 600, 270_000)] {
+    for (b, (m, n, k)) in shaped().iter().flat_map(|b| [(96, 96, 70_000), (8, 600, 270_000)].map(|sizes| (b, sizes))) {
         let kind = ContractKind::Matmul { batch: Dims::new(), m, n, k };
         // Broadcast operands: every term is 0.5.
         let (a, w) = (operand(0, 0, &[0, 0]), operand(1, 0, &[0, 0]));
-        let got = contract(&b, kind, (a, &[2.0]), (w, &[0.25]), &[m, n]);
+        let got = contract(b, kind, (a, &[2.0]), (w, &[0.25]), &[m, n]);
         close(&got, &vec![k as f64 * 0.5; m * n], "sum");
     }
 }
@@ -138,7 +140,10 @@ fn each_term(s: &ConvSizes, mut visit: impl FnMut(usize, usize, usize)) {
 
 #[test]
 fn convolutions_and_their_gradients() {
-    let b = backend_or_return!();
+    shaped().iter().for_each(|b| convolutions(b));
+}
+
+fn convolutions(b: &WgpuBackend) {
     let spec = |stride, padding, dilation, groups| ConvSpec { stride, padding, dilation, groups };
     let cases = [
         (spec([1, 1], [0, 0], [1, 1], 1), 2, 3, 9, 7, 4, 3, 3),
@@ -158,11 +163,11 @@ fn convolutions_and_their_gradients() {
             dx[i] += dys[k] as f64 * ws[j] as f64;
             dw[j] += dys[k] as f64 * xs[i] as f64;
         });
-        let forward = contract(&b, ContractKind::Conv(s), (dense(0, &xd), &xs), (dense(1, &wd), &ws), &yd);
+        let forward = contract(b, ContractKind::Conv(s), (dense(0, &xd), &xs), (dense(1, &wd), &ws), &yd);
         close(&forward, &y, "conv");
-        let data = contract(&b, ContractKind::ConvDataGrad(s), (dense(0, &yd), &dys), (dense(1, &wd), &ws), &xd);
+        let data = contract(b, ContractKind::ConvDataGrad(s), (dense(0, &yd), &dys), (dense(1, &wd), &ws), &xd);
         close(&data, &dx, "data gradient");
-        let filter = contract(&b, ContractKind::ConvFilterGrad(s), (dense(0, &xd), &xs), (dense(1, &yd), &dys), &wd);
+        let filter = contract(b, ContractKind::ConvFilterGrad(s), (dense(0, &xd), &xs), (dense(1, &yd), &dys), &wd);
         close(&filter, &dw, "filter gradient");
     }
 }
