@@ -58,7 +58,7 @@ impl Digits {
     /// checkpoint has them, are passed over.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) lists what does not fit.
+    /// [`Error::Invalid`] lists what does not fit.
     pub fn from_state(state: StateDict, device: &Device) -> Result<Digits> {
         let own: StateDict = state.into_iter().filter(|(name, _)| !name.starts_with("optimizer.")).collect();
         let init = Init::new(0, device);

@@ -89,7 +89,7 @@ pub enum Step {
     /// An attention.
     Attention(Attention),
     /// Its gradient.
-    AttentionGrad(AttentionGrad),
+    AttentionGrad(Box<AttentionGrad>),
     /// Additions, or the largest or smallest, at indexed places.
     Scatter(Scatter),
     /// Running folds along an axis.

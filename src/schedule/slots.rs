@@ -249,7 +249,7 @@ fn step(
                     let [q, k, v, dout, lse, delta]: [Operand; 6] = operands.try_into().ok()?;
                     let (dtype, dq, dk, dv) = (n.outs[0].dtype, out(0), out(1), out(2));
                     let spec = *spec;
-                    Some(Step::AttentionGrad(AttentionGrad {
+                    Some(Step::AttentionGrad(Box::new(AttentionGrad {
                         spec,
                         sizes,
                         dtype,
@@ -262,7 +262,7 @@ fn step(
                         dq,
                         dk,
                         dv,
-                    }))
+                    })))
                 }
                 (Op::Custom(op), operands) => Some(Step::Custom(Custom {
                     op: op.clone(),

@@ -8,7 +8,7 @@ use crate::graph::BinaryOp;
 
 impl Tensor {
     /// What `f` makes of it. A half is `f32` for `f`, whose result is rounded once, as PyTorch does it for means, norms,
-    /// softmax and other compositions. Within [`autocast`](super::autocast) it stays `f32`.
+    /// softmax and other compositions. Within [`autocast`](super::autocast()) it stays `f32`.
     pub(crate) fn widened(&self, at: Caller, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
         let dtype = self.dtype();
         match dtype.is_half() {

@@ -285,7 +285,7 @@ mod tests {
         let first =
             Attention { spec, sizes: sizes.clone(), dtype, q: q.clone(), k: k.clone(), v: v.clone(), out: 6, lse: 7 };
         let grad = AttentionGrad { spec, sizes, dtype, q, k, v, dout, lse, delta, dq: 6, dk: 7, dv: 8 };
-        [Step::Attention(first), Step::AttentionGrad(grad)]
+        [Step::Attention(first), Step::AttentionGrad(Box::new(grad))]
     }
 
     #[test]
