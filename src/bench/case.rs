@@ -8,6 +8,9 @@ use crate::error::Result;
 use crate::random::Generator;
 use crate::tensor::{Tensor, realize_all};
 
+/// Elements of each checked part, where two rows have fewer.
+const CHECKED: usize = 256;
+
 /// A row before it ran.
 pub(super) struct Case {
     pub suite: Suite,
@@ -24,10 +27,19 @@ pub(super) type Prepare = Box<dyn FnOnce(&Device) -> Result<Prepared>>;
 pub(super) struct Prepared {
     /// Asks the device for the work once; may return before it is done.
     pub call: Box<dyn FnMut() -> Result<()>>,
+    /// What belongs to each call besides.
+    pub after: After,
     /// The device's results, and what the CPU makes of the same, in `f64`.
     pub pairs: Vec<(Tensor, Tensor)>,
     /// By how much they may differ, as a share of the largest value.
     pub tolerance: f64,
+}
+
+/// What each call is followed by, and is not over without. Waits are not part of calls, which may not block in a browser.
+pub(super) enum After {
+    Nothing,
+    Wait,
+    Read(Tensor),
 }
 
 impl Case {
@@ -71,7 +83,7 @@ impl Operand {
     }
 
     /// The same numbers wherever they are used, because the host makes them.
-    fn make(&self, seed: u64) -> Result<Tensor> {
+    pub fn make(&self, seed: u64) -> Result<Tensor> {
         let (random, host) = (Generator::new(seed), Device::cpu());
         let x = match self.fill {
             Fill::Numbers(dtype) => random.uniform(&self.shape[..], -1.0, 1.0, DType::F32, &host).cast(dtype),
@@ -91,8 +103,8 @@ impl Operand {
     }
 }
 
-/// Prepares `f` of operands. Its results are checked where they begin and where they end along `axis`: those parts
-/// need only a part of the operands that can be cut, so that the CPU is done soon, however large the whole is.
+/// Prepares `f` of operands. Its results are checked where they begin, in the middle and where they end along `axis`:
+/// those parts need only a part of the operands that can be cut, so that the CPU is done soon, however large the whole is.
 pub(super) fn op<F>(operands: Vec<Operand>, axis: usize, dtype: DType, f: F) -> Prepare
 where
     F: Fn(&[Tensor]) -> Result<Vec<Tensor>> + 'static,
@@ -104,8 +116,9 @@ where
         results.iter().try_for_each(Tensor::realize)?;
         let mut pairs = Vec::new();
         let length = results.first().and_then(|r| r.shape().get(axis).copied()).unwrap_or(0);
-        let count = length.min(2);
-        for start in [0, length - count] {
+        let elements = results.first().map_or(0, |r| r.shape().iter().product());
+        let count = (CHECKED * length).checked_div(elements).unwrap_or(0).max(2).min(length);
+        for start in [0, (length - count) / 2, length - count] {
             let parts: Vec<Tensor> = operands.iter().zip(&host).map(|(o, x)| o.part(x, start, count)).collect();
             for (result, part) in results.iter().zip(f(&parts)?) {
                 pairs.push((result.narrow(axis as isize, start, count), part));
@@ -119,7 +132,7 @@ where
                 None => realize_all(&device),
             }
         };
-        Ok(Prepared { call: Box::new(call), pairs, tolerance: tolerance(dtype) })
+        Ok(Prepared { call: Box::new(call), after: After::Nothing, pairs, tolerance: tolerance(dtype) })
     })
 }
 

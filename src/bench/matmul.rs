@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 
 pub fn cases(quick: bool) -> Vec<Case> {
     let mut cases = Vec::new();
-    let sizes: &[usize] = if quick { &[128] } else { &[256, 512, 1024, 2048, 4096] };
+    let sizes: &[usize] = if quick { &[128] } else { &[256, 512, 1024, 2048, 4096, 8192] };
     for dtype in [DType::F32, DType::F16] {
         let layouts: &[&str] = if quick && dtype == DType::F16 { &["nn"] } else { &["nn", "nt", "tn"] };
         for layout in layouts {

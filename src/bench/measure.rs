@@ -1,6 +1,6 @@
 //! Is a row right, and how long does it take?
 
-use super::case::{Case, Prepared};
+use super::case::{After, Case, Prepared};
 use super::report::{Outcome, Time, Timed};
 use crate::device::Device;
 use crate::dtype::DType;
@@ -16,34 +16,50 @@ const MIN_SAMPLES: usize = 3;
 const MAX_SAMPLES: usize = 100;
 const MAX_CALLS: u32 = 4096;
 
+/// A row is measured by the device's own clock in at most so many calls.
+const MAX_PROFILES: usize = 9;
+
 /// Checks a row, then times it.
 pub(super) async fn outcome(device: &Device, case: Case, budget: f64, clock: Clock<'_>) -> Result<Outcome> {
-    let Prepared { mut call, pairs, tolerance } = (case.prepare)(device)?;
-    let error = match check(&pairs).await? {
-        Some(error) if error > tolerance || error.is_nan() => {
-            let reason = format!("off by {error:.2e} of the largest value, more than {tolerance:.0e}");
+    let mut prepared = (case.prepare)(device)?;
+    let error = match check(&prepared.pairs).await? {
+        Some(error) if error > prepared.tolerance || error.is_nan() => {
+            let reason = format!("off by {error:.2e} of the largest value, more than {:.0e}", prepared.tolerance);
             return Ok(Outcome::Wrong { reason });
         }
         error => error,
     };
-    drop(pairs);
-    let (time, host) = timed(device, budget, clock, &mut *call).await?;
-    let before = device.stats().kernels_launched;
-    call()?;
-    wait(device).await?;
-    let launched = (device.stats().kernels_launched - before) as f64;
-    let (own, kernels) = match device.profile(&mut *call) {
-        Ok(((), times)) => (Some(times.iter().map(|k| k.duration).sum::<f64>() / 1e6), times.len() as f64),
-        Err(_) => (None, launched),
-    };
+    prepared.pairs.clear();
+    let (time, host, launched) = timed(device, budget, clock, &mut prepared).await?;
+    let profile = profiled(device, budget, clock, &mut *prepared.call);
+    let kernels = profile.map_or(launched, |(_, kernels)| kernels as f64);
     Ok(Outcome::Timed(Timed {
         time,
         host,
-        device: own.filter(|&s| s > 0.0),
+        device: profile.map(|(seconds, _)| seconds).filter(|&s| s > 0.0),
         kernels: (kernels > 0.0).then_some(kernels),
         error,
         of_peak: None,
     }))
+}
+
+/// Median seconds of a call on the device's own clock, all its kernels together, and how many they are; nothing where
+/// the device does not tell.
+fn profiled(
+    device: &Device,
+    budget: f64,
+    clock: Clock<'_>,
+    call: &mut dyn FnMut() -> Result<()>,
+) -> Option<(f64, usize)> {
+    let began = clock();
+    let (mut sums, mut kernels) = (Vec::new(), 0);
+    while sums.is_empty() || (sums.len() < MAX_PROFILES && clock() - began < budget) {
+        let ((), times) = device.profile(&mut *call).ok()?;
+        sums.push(times.iter().map(|k| k.duration).sum::<f64>() / 1e6);
+        kernels = times.len();
+    }
+    sums.sort_by(f64::total_cmp);
+    Some((sums[sums.len() / 2], kernels))
 }
 
 /// Until everything asked of the device is done.
@@ -73,50 +89,52 @@ fn difference(result: &[f32], expected: &[f64]) -> f64 {
     differences.fold(0.0, |m: f64, d| if d > m || d.is_nan() { d } else { m }) / largest
 }
 
-/// Median and spread of a call's time, and the median of what the host takes to ask for it.
-async fn timed(
-    device: &Device,
-    budget: f64,
-    clock: Clock<'_>,
-    call: &mut dyn FnMut() -> Result<()>,
-) -> Result<(Time, f64)> {
+/// Median and spread of a call's time, the median of what the host takes to ask for it, and how many kernels it starts.
+async fn timed(device: &Device, budget: f64, clock: Clock<'_>, row: &mut Prepared) -> Result<(Time, f64, f64)> {
     let mut calls = 1;
     // Warms up: plans and kernels are made at first, recorded at the second time; then finds the length of a sample.
-    sample(device, 1, clock, call).await?;
+    sample(device, 1, clock, row).await?;
     loop {
-        let (whole, _) = sample(device, calls, clock, call).await?;
+        let (whole, _) = sample(device, calls, clock, row).await?;
         if whole >= SAMPLE || calls >= MAX_CALLS {
             break;
         }
         calls = (calls * 2).max((calls as f64 * SAMPLE / whole.max(1e-6)) as u32).min(MAX_CALLS);
     }
     let (mut times, mut hosts) = (Vec::new(), Vec::new());
-    let began = clock();
+    let (began, before) = (clock(), device.stats().kernels_launched);
     while times.len() < MIN_SAMPLES || (times.len() < MAX_SAMPLES && clock() - began < budget) {
-        let (whole, host) = sample(device, calls, clock, call).await?;
+        let (whole, host) = sample(device, calls, clock, row).await?;
         // A clock may stand still for longer than a sample takes.
         times.push((whole / calls as f64).max(1e-9));
         hosts.push(host / calls as f64);
     }
+    let launched = (device.stats().kernels_launched - before) as f64 / (times.len() as f64 * calls as f64);
     times.sort_by(f64::total_cmp);
     hosts.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     let time = Time { median: at(0.5), q1: at(0.25), q3: at(0.75), best: at(0.0), samples: times.len() as u32, calls };
-    Ok((time, hosts[hosts.len() / 2]))
+    Ok((time, hosts[hosts.len() / 2], launched))
 }
 
 /// Seconds of so many calls and the wait for them, and of the calls alone.
-async fn sample(
-    device: &Device,
-    calls: u32,
-    clock: Clock<'_>,
-    call: &mut dyn FnMut() -> Result<()>,
-) -> Result<(f64, f64)> {
-    let began = clock();
-    for _ in 0..calls {
-        call()?;
+async fn sample(device: &Device, calls: u32, clock: Clock<'_>, row: &mut Prepared) -> Result<(f64, f64)> {
+    let (began, mut asked) = (clock(), 0.0);
+    if let After::Nothing = row.after {
+        (0..calls).try_for_each(|_| (row.call)())?;
+        asked = clock() - began;
+    } else {
+        for _ in 0..calls {
+            let before = clock();
+            (row.call)()?;
+            asked += clock() - before;
+            match &row.after {
+                After::Nothing => {}
+                After::Wait => wait(device).await?,
+                After::Read(x) => drop(x.to_vec_async::<f32>().await?),
+            }
+        }
     }
-    let asked = clock() - began;
     wait(device).await?;
     Ok((clock() - began, asked))
 }
@@ -136,13 +154,15 @@ mod tests {
     #[test]
     fn a_quick_call_is_repeated_until_it_can_be_timed() {
         let device = Device::cpu();
-        let now = std::cell::Cell::new(0.0);
+        let now = std::rc::Rc::new(std::cell::Cell::new(0.0));
+        let then = now.clone();
         let clock = || now.get();
-        let mut call = || {
-            now.set(now.get() + 1e-3);
+        let call = move || {
+            then.set(then.get() + 1e-3);
             Ok(())
         };
-        let (time, host) = crate::bench::ready(timed(&device, 0.0, &clock, &mut call)).unwrap().unwrap();
+        let mut row = Prepared { call: Box::new(call), after: After::Nothing, pairs: Vec::new(), tolerance: 0.0 };
+        let (time, host, _) = crate::bench::ready(timed(&device, 0.0, &clock, &mut row)).unwrap().unwrap();
         assert!(time.calls >= 5 && time.samples == 3, "{time:?}");
         assert!((time.median - 1e-3).abs() < 1e-9 && (host - 1e-3).abs() < 1e-9);
     }

@@ -28,6 +28,7 @@ mod peak;
 mod report;
 mod rows;
 mod train;
+mod workgroup;
 
 pub use compare::{Comparison, Line, compare};
 pub use report::{About, FORMAT, Outcome, Peak, Report, Row, Time, Timed, VERSION, Work, date};
@@ -165,9 +166,7 @@ pub async fn run(
             }),
         };
         let mut row = Row { suite: suite.name().into(), name, dtype: dtype.name().into(), work, outcome };
-        if suite == Suite::Peak {
-            run.peak.learn(&row);
-        }
+        run.peak.learn(&row);
         run.peak.judge(&mut row);
         let go_on = on(Event::Done(&row));
         run.rows.push(row);

@@ -1,8 +1,9 @@
 //! What can the device do at most? The measure of all other rows.
 
 use super::Suite;
-use super::case::{Case, Operand, Prepared, op, tolerance, work};
+use super::case::{After, Case, Operand, Prepared, op, tolerance, work};
 use super::report::Work;
+use super::workgroup;
 use crate::device::{Device, Storage};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -10,13 +11,18 @@ use crate::tensor::{Tensor, realize_all};
 
 /// Pairs of a product and a sum in one kernel.
 const CHAIN: usize = 64;
+/// The row of workgroup memory, whose bytes are not those of the device's memory.
+pub(super) const WORKGROUP: &str = "workgroup memory";
 
 pub fn cases(quick: bool) -> Vec<Case> {
     let long = if quick { 1 << 22 } else { 1 << 26 };
-    let mut cases = vec![copy(long * 4), scale(long), triad(long), chain(if quick { 1 << 18 } else { 1 << 22 })];
+    let mut cases = vec![copy(long * 4), scale(long), triad(long)];
+    let few = if quick { 1 << 18 } else { 1 << 22 };
+    cases.extend([DType::F32, DType::F16].map(|dtype| chain(dtype, few)));
     let n = if quick { 256 } else { 4096 };
     let dtypes: &[DType] = if quick { &[DType::F32, DType::F16] } else { &[DType::F32, DType::F16, DType::BF16] };
     cases.extend(dtypes.iter().map(|&dtype| product(dtype, n)));
+    cases.push(workgroup::case(WORKGROUP, quick));
     cases.extend([launch(false), launch(true), transfer("upload", long), transfer("download", long)]);
     cases
 }
@@ -31,7 +37,7 @@ fn copy(bytes: usize) -> Case {
             true => Ok(()),
             false => Err(lacks.clone()),
         };
-        Ok(Prepared { call: Box::new(call), pairs: Vec::new(), tolerance: 0.0 })
+        Ok(Prepared { call: Box::new(call), after: After::Nothing, pairs: Vec::new(), tolerance: 0.0 })
     };
     Case::new(Suite::Peak, "copy", DType::U8, work(0.0, 2 * bytes), Box::new(prepare))
 }
@@ -49,11 +55,12 @@ fn triad(n: usize) -> Case {
 }
 
 /// Products and sums that wait for each other within an element, and not between elements.
-fn chain(n: usize) -> Case {
-    let x = || Operand::numbers(DType::F32, &[n]).cut(0);
+fn chain(dtype: DType, n: usize) -> Case {
+    let x = || Operand::numbers(dtype, &[n]).cut(0);
     let prepare =
-        op(vec![x(), x(), x()], 0, DType::F32, |t| Ok(vec![(0..CHAIN).fold(t[0].clone(), |y, _| &y * &t[1] + &t[2])]));
-    Case::new(Suite::Peak, "multiply-add chain", DType::F32, work((2 * CHAIN * n) as f64, 16 * n), prepare)
+        op(vec![x(), x(), x()], 0, dtype, |t| Ok(vec![(0..CHAIN).fold(t[0].clone(), |y, _| &y * &t[1] + &t[2])]));
+    let flops = (2 * CHAIN * n) as f64;
+    Case::new(Suite::Peak, "multiply-add chain", dtype, work(flops, 4 * n * dtype.bytes()), prepare)
 }
 
 fn product(dtype: DType, n: usize) -> Case {
@@ -69,13 +76,10 @@ fn launch(waits: bool) -> Case {
     let prepare = move |device: &Device| {
         let x = Tensor::ones([64], DType::F32, device);
         x.realize()?;
-        let device = device.clone();
         let pairs = vec![(&x * 2.0, Tensor::full([64], 2.0, DType::F64, &Device::cpu()))];
-        let call = move || {
-            (&x * 2.0).realize()?;
-            if waits { device.synchronize() } else { Ok(()) }
-        };
-        Ok(Prepared { call: Box::new(call), pairs, tolerance: tolerance(DType::F32) })
+        let call = move || (&x * 2.0).realize();
+        let after = if waits { After::Wait } else { After::Nothing };
+        Ok(Prepared { call: Box::new(call), after, pairs, tolerance: tolerance(DType::F32) })
     };
     let name = if waits { "launch and wait" } else { "launch" };
     Case::new(Suite::Peak, name, DType::F32, Work::default(), Box::new(prepare))
@@ -89,14 +93,17 @@ fn transfer(name: &'static str, n: usize) -> Case {
         let first: Vec<f64> = data.iter().take(1000).map(|&x| x as f64).collect();
         let pairs = vec![(there.narrow(0, 0, first.len()), Tensor::from_vec(first, &Device::cpu()))];
         let device = device.clone();
-        let call: Box<dyn FnMut() -> Result<()>> = match name {
-            "upload" => Box::new(move || {
-                let _there = Tensor::from_slice(&data, [n], &device);
-                realize_all(&device)
-            }),
-            _ => Box::new(move || there.to_vec::<f32>().map(drop)),
+        let (call, after): (Box<dyn FnMut() -> Result<()>>, After) = match name {
+            "upload" => {
+                let call = move || {
+                    let _there = Tensor::from_slice(&data, [n], &device);
+                    realize_all(&device)
+                };
+                (Box::new(call), After::Nothing)
+            }
+            _ => (Box::new(|| Ok(())), After::Read(there)),
         };
-        Ok(Prepared { call, pairs, tolerance: 0.0 })
+        Ok(Prepared { call, after, pairs, tolerance: 0.0 })
     };
     Case::new(Suite::Peak, name, DType::F32, work(0.0, 4 * n), Box::new(prepare))
 }

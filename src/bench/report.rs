@@ -3,6 +3,7 @@
 //! Times are in seconds, work in floating-point operations and bytes of one call. A reader must refuse another
 //! [`FORMAT`] or a newer [`VERSION`]; fields may be added within a version.
 
+use super::peak;
 use crate::device::{Caps, Device};
 use crate::error::{Error, Result};
 use crate::io::atomic;
@@ -72,12 +73,12 @@ pub struct About {
     pub limits: BTreeMap<String, String>,
 }
 
-/// The most that a device was seen to do in the suite `peak`.
+/// The most that a device was seen to do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peak {
     /// Bytes a second, read and written: the best of copy, scale and triad.
     pub bytes: Option<f64>,
-    /// Operations a second by dtype: the best of a large product and of chained multiply-adds.
+    /// Operations a second by dtype: the best of all rows, of which large products and chained multiply-adds come first.
     pub flops: BTreeMap<String, f64>,
 }
 
@@ -165,6 +166,13 @@ pub struct Time {
     pub calls: u32,
 }
 
+impl Timed {
+    /// Seconds of one call, by the device's own clock where it has one.
+    pub fn seconds(&self) -> f64 {
+        self.device.unwrap_or(self.time.median)
+    }
+}
+
 impl About {
     /// What is known of a device.
     pub fn of(device: &Device) -> About {
@@ -187,19 +195,15 @@ impl About {
 }
 
 impl Peak {
-    /// Takes a row of the suite `peak` into account.
+    /// Takes a row into account. Of memory only the plainest rows tell: others' bytes may never leave a cache.
     pub(super) fn learn(&mut self, row: &Row) {
-        let Outcome::Timed(Timed { time, .. }) = &row.outcome else { return };
-        match row.name.as_str() {
-            "copy" | "scale" | "triad" => {
-                let rate = row.work.bytes / time.median;
-                self.bytes = Some(self.bytes.map_or(rate, |best| best.max(rate)));
-            }
-            _ if row.work.flops > 0.0 => {
-                let best = self.flops.entry(row.dtype.clone()).or_default();
-                *best = best.max(row.work.flops / time.median);
-            }
-            _ => {}
+        let Outcome::Timed(timed) = &row.outcome else { return };
+        if row.suite == "peak" && matches!(row.name.as_str(), "copy" | "scale" | "triad") {
+            let rate = row.work.bytes / timed.seconds();
+            self.bytes = Some(self.bytes.map_or(rate, |best| best.max(rate)));
+        } else if row.work.flops > 0.0 {
+            let best = self.flops.entry(row.dtype.clone()).or_default();
+            *best = best.max(row.work.flops / timed.seconds());
         }
     }
 
@@ -208,10 +212,10 @@ impl Peak {
         let Work { flops, bytes, .. } = row.work;
         let arithmetic = self.flops.get(&row.dtype).map_or(0.0, |peak| flops / peak);
         let memory = self.bytes.map_or(0.0, |peak| bytes / peak);
-        let transfer = matches!(row.name.as_str(), "upload" | "download");
+        let elsewhere = matches!(row.name.as_str(), "upload" | "download" | peak::WORKGROUP);
         if let Outcome::Timed(timed) = &mut row.outcome {
             let bound = arithmetic.max(memory);
-            timed.of_peak = (bound > 0.0 && !transfer).then(|| bound / timed.time.median);
+            timed.of_peak = (bound > 0.0 && !elsewhere).then(|| bound / timed.seconds());
         }
     }
 }
@@ -298,6 +302,7 @@ impl Row {
                 if !(time.best <= time.q1 && time.q1 <= time.median && time.median <= time.q3) {
                     return Err(format!("{}: its times are out of order", self.name));
                 }
+                device.map_or(Ok(()), |n| positive(&self.name, n))?;
                 let more = [device, kernels, error, of_peak].into_iter().flatten();
                 match more.chain([host]).find(|n| !(0.0..=1e30).contains(*n)) {
                     Some(n) => Err(format!("{}: a number {n}", self.name)),

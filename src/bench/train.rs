@@ -1,7 +1,7 @@
 //! How long does a whole training step take?
 
 use super::Suite;
-use super::case::{Case, Prepared};
+use super::case::{After, Case, Prepared};
 use super::report::Work;
 use crate::device::Device;
 use crate::dtype::DType;
@@ -19,7 +19,7 @@ use std::rc::Rc;
 const TOLERANCE: f64 = 1e-2;
 
 pub fn cases(quick: bool) -> Vec<Case> {
-    let batch = if quick { 32 } else { 256 };
+    let batch = if quick { 8 } else { 256 };
     let digits = |name: &str, make: fn(&Init) -> Digits| {
         let name = format!("digits {name}, batch {batch}");
         case(
@@ -61,7 +61,7 @@ fn case(name: String, batch: usize, samples: usize, make: Make) -> Case {
         }
         let mut training = make(device, batch)?;
         let call = move || training.step().map(drop);
-        Ok(Prepared { call: Box::new(call), pairs, tolerance: TOLERANCE })
+        Ok(Prepared { call: Box::new(call), after: After::Nothing, pairs, tolerance: TOLERANCE })
     };
     let work = Work { samples: samples as f64, ..Work::default() };
     Case::new(Suite::Train, name, DType::F32, work, Box::new(prepare))

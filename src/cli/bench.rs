@@ -132,23 +132,32 @@ fn shown(row: &Row) -> String {
     match &row.outcome {
         Outcome::Skipped { reason } => format!("{what} -  {reason}"),
         Outcome::Wrong { reason } => format!("{what} WRONG: {reason}"),
-        Outcome::Timed(Timed { time, of_peak, .. }) => {
+        Outcome::Timed(timed) => {
+            let Timed { time, host, kernels, of_peak, .. } = timed;
             let spread = format!("{:.0}%", (time.q3 - time.q1) / time.median * 100.0);
-            let share = of_peak.map_or(String::new(), |share| format!("{:.1}%", share * 100.0));
-            let rate = rate(&row.work, time.median);
-            format!("{what} {:>11} {spread:>6} {rate:>18} {share:>8}", duration(time.median)).trim_end().to_owned()
+            let last = match (of_peak, kernels) {
+                (Some(share), _) => format!("{:.1}%", share * 100.0),
+                (None, Some(kernels)) if row.work.samples > 0.0 => {
+                    format!("{kernels:.0} kernels, asked for in {}", duration(*host))
+                }
+                (None, _) => String::new(),
+            };
+            let rate = rate(&row.work, timed);
+            format!("{what} {:>11} {spread:>6} {rate:>18} {last:>8}", duration(time.median)).trim_end().to_owned()
         }
     }
 }
 
-/// Arithmetic where there is enough of it to be what bounds, else memory, else samples.
-fn rate(Work { flops, bytes, samples }: &Work, seconds: f64) -> String {
+/// Arithmetic where there is enough of it to be what bounds, else memory, both by the device's own clock where it has
+/// one; else samples.
+fn rate(Work { flops, bytes, samples }: &Work, timed: &Timed) -> String {
+    let seconds = timed.seconds();
     match () {
         () if *flops > 4.0 * bytes || (*bytes == 0.0 && *flops > 0.0) => {
             format!("{:.2} GFLOP/s", flops / seconds / 1e9)
         }
         () if *bytes > 0.0 => format!("{:.2} GB/s", bytes / seconds / 1e9),
-        () if *samples > 0.0 => format!("{:.0} samples/s", samples / seconds),
+        () if *samples > 0.0 => format!("{:.0} samples/s", samples / timed.time.median),
         () => String::new(),
     }
 }

@@ -217,6 +217,10 @@ impl Backend for WgpuBackend {
         Box::pin(async { self.core.download_async(None).await.map(|_| ()) })
     }
 
+    fn copy_from(&self, to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {
+        self.core.copy_from(to, from, start, bytes)
+    }
+
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {
         Ok(Box::new(executable::WgpuExecutable::new(&self.core, plan)?))
     }
