@@ -13,6 +13,8 @@ mod memory;
 mod pipelines;
 #[cfg(test)]
 mod tests;
+#[cfg(not(target_arch = "wasm32"))]
+mod timestamps;
 
 pub use adapters::{AdapterInfo, adapters};
 
