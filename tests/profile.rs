@@ -13,14 +13,15 @@ fn work(x: &Tensor) -> Result<f32> {
 
 #[test]
 fn every_kernel_has_a_time_a_name_and_a_step() -> Result<()> {
-    for device in common::devices() {
+    for device in common::private_devices() {
         let x = Tensor::ones([96, 96], DType::F32, &device);
         let expected = work(&x)?;
         let before = device.stats().kernels_launched;
         let (value, times) = device.profile(|| work(&x))?;
         let launched = device.stats().kernels_launched - before;
         assert_eq!(value, expected, "{device}: timing changes no result");
-        assert!(times.len() >= 2 && (times.len() as u64 >= launched || device.name().starts_with("cuda")), "{device}");
+        assert!(times.len() >= 2, "{device}: {times:?}");
+        assert!(times.len() as u64 >= launched || device.name().contains("cuda"), "{device}: {launched} {times:?}");
         assert!(times[0].name.contains("matmul") && times[0].what.starts_with("Matmul"), "{device}: {times:?}");
         let runs: Vec<usize> = times.iter().map(|t| t.run).collect();
         assert!(runs.is_sorted() && runs[0] == 0 && runs[runs.len() - 1] == 1, "{device}: {runs:?}");
@@ -37,7 +38,7 @@ fn every_kernel_has_a_time_a_name_and_a_step() -> Result<()> {
 
 #[test]
 fn a_plan_of_more_kernels_than_one_set_of_queries_holds() -> Result<()> {
-    for device in common::devices_of("wgpu") {
+    for device in common::private_devices().into_iter().filter(|d| d.name().contains("wgpu")) {
         // Each product waits for the one before, and nothing fuses them.
         let x = Tensor::ones([4, 4], DType::F32, &device) * 0.25;
         x.realize()?;
