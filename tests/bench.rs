@@ -39,7 +39,7 @@ fn rows_after_the_limit_are_listed_and_the_observer_may_end_it() {
     assert!(run.rows.iter().all(|r| matches!(&r.outcome, Outcome::Skipped { reason } if reason.contains("were over"))));
     let mut done = 0;
     let mut on = |event: Event<'_>| {
-        done += matches!(event, Event::Done(_)) as usize;
+        done += matches!(event, Event::Done { .. }) as usize;
         done < 3
     };
     assert_eq!(bench::ready(bench::run(&device, &options, &|| 0.0, &mut on)).unwrap().rows.len(), 3);
@@ -105,6 +105,64 @@ mod program {
     }
 
     #[test]
+    fn draws_what_was_measured() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = sunstone(folder.path(), &["rows", "--quick", "--device", "cpu", "--json", "a.json"]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let out = sunstone(folder.path(), &["plot", "a.json", "a.json", "--out", "a.svg"]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let picture = std::fs::read_to_string(folder.path().join("a.svg")).unwrap();
+        assert!(picture.starts_with("<svg") && picture.contains("Roofline") && picture.contains("1.00×"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    /// The titles of a trace's threads, and how many kernels it has, each with its time and place.
+    fn trace(file: &Path) -> (Vec<String>, usize) {
+        let read: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let events = read["traceEvents"].as_array().unwrap();
+        let of = |kind: &str| events.iter().filter(|e| e["ph"] == kind).collect::<Vec<_>>();
+        for event in of("X") {
+            assert!(event["dur"].as_f64().unwrap() >= 0.0 && event["ts"].as_f64().unwrap() >= 0.0, "{event}");
+            assert!(!event["name"].as_str().unwrap().is_empty(), "{event}");
+            assert!(event["args"]["step"].is_u64() && event["args"]["what"].is_string(), "{event}");
+        }
+        let titles = of("M").into_iter().filter(|e| e["name"] == "thread_name");
+        (titles.map(|e| e["args"]["name"].as_str().unwrap().to_owned()).collect(), of("X").len())
+    }
+
+    #[test]
+    fn a_trace_of_the_benchmark_has_every_row_that_ran() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = sunstone(folder.path(), &["rows", "--quick", "--device", "cpu", "--trace", "t.json"]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let (titles, kernels) = trace(&folder.path().join("t.json"));
+        assert!(titles.contains(&"rows: softmax 1024, f32".to_owned()), "{titles:?}");
+        assert!(kernels >= titles.len(), "{kernels} kernels of {titles:?}");
+    }
+
+    #[test]
+    fn a_trace_of_a_training_is_one_replayed_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let words = "the quick brown fox jumps over the lazy dog and on it goes; ".repeat(40);
+        std::fs::write(folder.path().join("words.txt"), words).unwrap();
+        let run = |args: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_sunstone"));
+            let small = ["--layers", "1", "--heads", "1", "--width", "16", "--context", "8", "--batch", "2"];
+            let text = ["train", "text", "--text", "words.txt", "--device", "cpu", "--trace", "t.json"];
+            command.current_dir(folder.path()).args(text).args(small).args(args).output().expect("it starts")
+        };
+        let out = run(&["--steps", "5"]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let (titles, kernels) = trace(&folder.path().join("t.json"));
+        assert_eq!(titles, ["step 3"]);
+        assert!(kernels > 5, "{kernels}");
+        std::fs::remove_file(folder.path().join("t.json")).unwrap();
+        let out = run(&["--steps", "2"]);
+        assert!(out.status.success() && text(&out.stderr).contains("no step was traced"), "{}", text(&out.stderr));
+        assert!(!folder.path().join("t.json").exists());
+    }
+
+    #[test]
     fn bad_input_is_refused_with_code_2_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("bad.json"), r#"{"format":"sunstone-bench","version":9}"#).unwrap();
@@ -112,9 +170,13 @@ mod program {
             (&["speed"] as &[&str], "unknown suite"),
             (&["--device", "nowhere:1"], "unknown device"),
             (&["--quick", "--json", "missing/a.json"], "no folder"),
+            (&["--quick", "--trace", "missing/a.json"], "no folder"),
             (&["compare", "none.json"], "none.json"),
             (&["compare", "bad.json"], "version 9"),
             (&["compare"], "required"),
+            (&["plot", "bad.json", "--out", "a.svg"], "version 9"),
+            (&["plot", "bad.json", "--out", "missing/a.svg"], "no folder"),
+            (&["plot", "bad.json"], "--out"),
         ] {
             let out = sunstone(folder.path(), args);
             assert_eq!(out.status.code(), Some(2), "{args:?}");

@@ -2,7 +2,7 @@
 
 use super::case::{After, Case, Prepared};
 use super::report::{Outcome, Time, Timed};
-use crate::device::Device;
+use crate::device::{Device, KernelTime};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::tensor::Tensor;
@@ -19,47 +19,52 @@ const MAX_CALLS: u32 = 4096;
 /// A row is measured by the device's own clock in at most so many calls.
 const MAX_PROFILES: usize = 9;
 
-/// Checks a row, then times it.
-pub(super) async fn outcome(device: &Device, case: Case, budget: f64, clock: Clock<'_>) -> Result<Outcome> {
+/// Checks a row, then times it; gives one call's kernels too, where the device tells their times.
+pub(super) async fn outcome(
+    device: &Device,
+    case: Case,
+    budget: f64,
+    clock: Clock<'_>,
+) -> Result<(Outcome, Vec<KernelTime>)> {
     let mut prepared = (case.prepare)(device)?;
     let error = match check(&prepared.pairs).await? {
         Some(error) if error > prepared.tolerance || error.is_nan() => {
             let reason = format!("off by {error:.2e} of the largest value, more than {:.0e}", prepared.tolerance);
-            return Ok(Outcome::Wrong { reason });
+            return Ok((Outcome::Wrong { reason }, Vec::new()));
         }
         error => error,
     };
     prepared.pairs.clear();
     let (time, host, launched) = timed(device, budget, clock, &mut prepared).await?;
-    let profile = profiled(device, budget, clock, &mut *prepared.call);
-    let kernels = profile.map_or(launched, |(_, kernels)| kernels as f64);
-    Ok(Outcome::Timed(Timed {
+    let (seconds, times) = profiled(device, budget, clock, &mut *prepared.call).unwrap_or_default();
+    let kernels = if times.is_empty() { launched } else { times.len() as f64 };
+    let outcome = Outcome::Timed(Timed {
         time,
         host,
-        device: profile.map(|(seconds, _)| seconds).filter(|&s| s > 0.0),
+        device: (seconds > 0.0).then_some(seconds),
         kernels: (kernels > 0.0).then_some(kernels),
         error,
         of_peak: None,
-    }))
+    });
+    Ok((outcome, times))
 }
 
-/// Median seconds of a call on the device's own clock, all its kernels together, and how many they are; nothing where
-/// the device does not tell.
+/// Median seconds of a call on the device's own clock, all its kernels together, and the kernels of the last call;
+/// nothing where the device does not tell.
 fn profiled(
     device: &Device,
     budget: f64,
     clock: Clock<'_>,
     call: &mut dyn FnMut() -> Result<()>,
-) -> Option<(f64, usize)> {
+) -> Option<(f64, Vec<KernelTime>)> {
     let began = clock();
-    let (mut sums, mut kernels) = (Vec::new(), 0);
+    let (mut sums, mut last) = (Vec::new(), Vec::new());
     while sums.is_empty() || (sums.len() < MAX_PROFILES && clock() - began < budget) {
-        let ((), times) = device.profile(&mut *call).ok()?;
-        sums.push(times.iter().map(|k| k.duration).sum::<f64>() / 1e6);
-        kernels = times.len();
+        last = device.profile(&mut *call).ok()?.1;
+        sums.push(last.iter().map(|k| k.duration).sum::<f64>() / 1e6);
     }
     sums.sort_by(f64::total_cmp);
-    Some((sums[sums.len() / 2], kernels))
+    Some((sums[sums.len() / 2], last))
 }
 
 /// Until everything asked of the device is done.

@@ -7,7 +7,7 @@
 //! let clock = std::time::Instant::now();
 //! let mut rows = 0;
 //! let mut on = |event: bench::Event<'_>| {
-//!     rows += matches!(event, bench::Event::Done(_)) as usize;
+//!     rows += matches!(event, bench::Event::Done { .. }) as usize;
 //!     rows < 2
 //! };
 //! let seconds = || clock.elapsed().as_secs_f64();
@@ -25,15 +25,21 @@ mod map;
 mod matmul;
 mod measure;
 mod peak;
+#[cfg(feature = "cli")]
+mod plot;
 mod report;
 mod rows;
+mod trace;
 mod train;
 mod workgroup;
 
 pub use compare::{Comparison, Line, compare};
+#[cfg(feature = "cli")]
+pub use plot::{MAX_RUNS, plot};
 pub use report::{About, FORMAT, Outcome, Peak, Report, Row, Time, Timed, VERSION, Work, date};
+pub use trace::Trace;
 
-use crate::device::Device;
+use crate::device::{Device, KernelTime};
 use crate::error::Error;
 use case::Case;
 use measure::Clock;
@@ -131,8 +137,8 @@ impl Options {
 pub enum Event<'a> {
     /// A row begins: its place, how many there are, suite and name.
     Start { place: usize, of: usize, suite: &'static str, name: &'a str },
-    /// A row is done.
-    Done(&'a Row),
+    /// A row is done; of one call's kernels, each with its time, where the device tells.
+    Done { row: &'a Row, kernels: &'a [KernelTime] },
 }
 
 /// Runs the rows one by one. `clock` gives seconds since any moment; `on` hears of each row and may end the run by
@@ -147,28 +153,29 @@ pub async fn run(
     let cases: Vec<Case> = Suite::ALL.into_iter().filter(wanted).flat_map(|s| s.cases(options.quick)).collect();
     let mut run = report::Run { device: About::of(device), peak: Peak::default(), rows: Vec::new() };
     let (began, of) = (clock(), cases.len());
-    let mut lost = None;
+    let mut lost: Option<String> = None;
     for (place, case) in cases.into_iter().enumerate() {
         if !on(Event::Start { place, of, suite: case.suite.name(), name: &case.name }) {
             break;
         }
         let (suite, name, dtype, work) = (case.suite, case.name.clone(), case.dtype, case.work);
-        let outcome = match &lost {
-            Some(reason) => Outcome::Skipped { reason: String::clone(reason) },
+        let skipped = |reason: &str| (Outcome::Skipped { reason: report::tidy(reason) }, Vec::new());
+        let (outcome, kernels) = match &lost {
+            Some(reason) => skipped(reason),
             None if clock() - began > options.limit => {
-                Outcome::Skipped { reason: format!("the {} s for all rows were over", options.limit) }
+                skipped(&format!("the {} s for all rows were over", options.limit))
             }
             None => measure::outcome(device, case, options.budget, clock).await.unwrap_or_else(|error| {
                 if matches!(error, Error::DeviceLost { .. }) {
                     lost = Some(error.to_string());
                 }
-                Outcome::Skipped { reason: report::tidy(&error.to_string()) }
+                skipped(&error.to_string())
             }),
         };
         let mut row = Row { suite: suite.name().into(), name, dtype: dtype.name().into(), work, outcome };
         run.peak.learn(&row);
         run.peak.judge(&mut row);
-        let go_on = on(Event::Done(&row));
+        let go_on = on(Event::Done { row: &row, kernels: &kernels });
         run.rows.push(row);
         if !go_on {
             break;

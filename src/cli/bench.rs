@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use sunstone::backend::DeviceState;
-use sunstone::bench::{self, Event, Options, Outcome, Report, Row, Run, Suite, Timed, Work};
+use sunstone::bench::{self, Event, Options, Outcome, Report, Row, Run, Suite, Timed, Trace, Work};
 use sunstone::prelude::*;
 
 #[derive(ClapArgs)]
@@ -27,6 +27,15 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Draw the devices of several files as one picture: a roofline and grouped bars.
+    Plot {
+        /// Files that `bench --json` wrote.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Where to put the picture, as SVG.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 #[derive(ClapArgs)]
@@ -43,20 +52,25 @@ struct Measure {
     /// Write all measurements to FILE.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write every kernel of one call of each row to FILE, in Chrome's trace format.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 /// Measures, or shows what was measured.
 pub fn run(args: &Args) -> Result<()> {
     match &args.command {
-        Some(Command::Compare { files }) => compare(files),
+        Some(Command::Compare { files }) => compare(&load(files)?),
+        Some(Command::Plot { files, out }) => {
+            check_target(out)?;
+            bench::plot(&load(files)?, out)
+        }
         None => measure(&args.measure),
     }
 }
 
 fn measure(args: &Measure) -> Result<()> {
-    if let Some(file) = &args.json {
-        check_target(file)?;
-    }
+    args.json.iter().chain(&args.trace).try_for_each(|file| check_target(file))?;
     let devices = devices(args.device.as_deref())?;
     let mut options = if args.quick { Options::quick() } else { Options::full() };
     if !args.suites.is_empty() {
@@ -64,15 +78,19 @@ fn measure(args: &Measure) -> Result<()> {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let mut report = Report::new(bench::date(now), args.quick);
-    let interrupted = catch_interrupt();
+    let (interrupted, mut trace) = (catch_interrupt(), Trace::default());
     for device in &devices {
-        report.runs.extend(one(device, &options, &interrupted));
+        report.runs.extend(one(device, &options, &interrupted, &mut trace));
         if let Some(file) = &args.json {
             report.save(file)?;
         }
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
+    }
+    if let (Some(file), Some(device)) = (&args.trace, devices.last()) {
+        trace.check(device)?;
+        trace.save(file)?;
     }
     let wrong =
         report.runs.iter().flat_map(|run| &run.rows).filter(|r| matches!(r.outcome, Outcome::Wrong { .. })).count();
@@ -92,7 +110,7 @@ fn devices(name: Option<&str>) -> Result<Vec<Device>> {
 }
 
 /// Measures one device, showing each row as it is done.
-fn one(device: &Device, options: &Options, interrupted: &AtomicBool) -> Option<Run> {
+fn one(device: &Device, options: &Options, interrupted: &AtomicBool, trace: &mut Trace) -> Option<Run> {
     let caps = device.caps();
     line(&format!("{}: {}; {}", device.name(), caps.hardware, caps.driver));
     line(&format!("{:<60} {:>11} {:>6} {:>18} {:>8}", "", "median", "spread", "rate", "of peak"));
@@ -106,7 +124,12 @@ fn one(device: &Device, options: &Options, interrupted: &AtomicBool) -> Option<R
                 bar.set_prefix(suite);
                 bar.set_message(name.to_owned());
             }
-            Event::Done(row) => bar.suspend(|| line(&shown(row))),
+            Event::Done { row, kernels } => {
+                bar.suspend(|| line(&shown(row)));
+                if !kernels.is_empty() {
+                    trace.add(device, &format!("{}: {}, {}", row.suite, row.name, row.dtype), kernels);
+                }
+            }
         }
         !interrupted.load(Ordering::Relaxed)
     };
@@ -170,10 +193,13 @@ fn duration(seconds: f64) -> String {
     }
 }
 
+fn load(files: &[PathBuf]) -> Result<Vec<Report>> {
+    files.iter().map(|file| Report::load(file)).collect()
+}
+
 /// The rows of all files, the first device's beside each other's.
-fn compare(files: &[PathBuf]) -> Result<()> {
-    let reports = files.iter().map(|file| Report::load(file)).collect::<Result<Vec<_>>>()?;
-    let joined = bench::compare(&reports);
+fn compare(reports: &[Report]) -> Result<()> {
+    let joined = bench::compare(reports);
     let letter = |i: usize| format!("[{}]", i + 1);
     for (i, column) in joined.columns.iter().enumerate() {
         line(&format!("{} {column}", letter(i)));
