@@ -84,7 +84,7 @@ pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
         &adapter,
         &wgpu::DeviceDescriptor {
             label: Some("sunstone"),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE),
             required_limits: adapter.limits(),
             ..Default::default()
         },

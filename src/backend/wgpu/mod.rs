@@ -11,6 +11,8 @@ mod host;
 mod host;
 mod memory;
 mod pipelines;
+#[cfg(not(target_arch = "wasm32"))]
+mod stored;
 #[cfg(test)]
 mod tests;
 #[cfg(not(target_arch = "wasm32"))]
@@ -55,6 +57,8 @@ struct Core {
     /// Why the device is gone, once it is.
     lost: Arc<OnceLock<String>>,
     pipelines: Pipelines,
+    #[cfg(not(target_arch = "wasm32"))]
+    stored: Option<stored::Stored>,
     flags: Flags,
     in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
     staging: Mutex<Option<wgpu::Buffer>>,
@@ -123,6 +127,8 @@ impl WgpuBackend {
             emulated: adapters::emulated(&caps),
             caps,
             flags: Flags::new(&device),
+            #[cfg(not(target_arch = "wasm32"))]
+            stored: stored::Stored::new(&device),
             device,
             queue,
             lost,
