@@ -33,6 +33,7 @@ pub(super) struct WgpuExecutable {
 
 struct Launch {
     /// Which of the plan's steps it belongs to.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "no kernel is timed there"))]
     step: usize,
     source: KernelSource,
     pipeline: Arc<Pipeline>,
@@ -165,7 +166,7 @@ impl WgpuExecutable {
 
     /// Asks for the last run once more, looking nothing up: the least that wgpu lets a host do for these kernels.
     #[cfg(test)]
-    pub(super) fn floor(&self) {
+    pub(super) fn floor(&self) -> Result<()> {
         let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         let mut encoder = self.core.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -178,6 +179,7 @@ impl WgpuExecutable {
         }
         drop(pass);
         self.core.queue.submit([encoder.finish()]);
+        Ok(())
     }
 
     fn bind(&self, launch: &Launch, memories: &[&Memory]) -> wgpu::BindGroup {

@@ -33,7 +33,7 @@ impl Executable for WatchedPlan {
             work().map(|()| began.elapsed().as_secs_f64())
         };
         let run = timed(&|| self.0.run(slots, scalars))?;
-        let floor = timed(&|| Ok(self.0.floor()))?;
+        let floor = timed(&|| self.0.floor())?;
         self.2.lock().unwrap().push((run, floor, self.plan().kernels()));
         Ok(())
     }
