@@ -108,7 +108,7 @@ class Bench:
 
     def about(self):
         cuda = self.device.type == "cuda"
-        hardware = torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine()
+        hardware = torch.cuda.get_device_name() if cuda else processor()
         driver = f"CUDA {torch.version.cuda}" if cuda else f"{torch.get_num_threads()} threads"
         return {"name": self.args.device, "hardware": hardware, "driver": driver, "backend": self.device.type,
                 "software": False, "machine": f"{platform.system().lower()} {platform.machine()}"}
@@ -297,6 +297,15 @@ class Bench:
                 optimizer.step()
             return step
         self.row("train", name, "f32", prepare, samples=samples)
+
+
+def processor():
+    """The processor's own name, where Linux tells it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 class Block(torch.nn.Module):

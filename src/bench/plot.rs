@@ -210,7 +210,9 @@ fn roofline(area: &Area<'_>, runs: &[Shown]) -> Drawn {
             let right = chart.backend_coord(&(x.1, flops.clamp(y.0, y.1)));
             let font = ("sans-serif", 12).into_font().color(&COLORS[i]);
             let origin = area.get_base_pixel();
-            area.draw_text(&label, &font, (right.0 - origin.0 - 60, right.1 - origin.1 - 15))?;
+            // Each run's names in a column of their own: roofs may be close.
+            let at = (right.0 - origin.0 - 60 - 64 * i as i32, right.1 - origin.1 - 15);
+            area.draw_text(&label, &font, at)?;
         }
         for &(_, x, y) in &points[i] {
             let (px, py) = chart.backend_coord(&(x, y));

@@ -223,7 +223,8 @@ impl Peak {
 impl Report {
     /// An empty one of this program; `date` as [`date`] gives it.
     pub fn new(date: String, quick: bool) -> Report {
-        let program = format!("sunstone {}", env!("CARGO_PKG_VERSION"));
+        let debug = if cfg!(debug_assertions) { ", debug build" } else { "" };
+        let program = format!("sunstone {}{debug}", env!("CARGO_PKG_VERSION"));
         Report { format: FORMAT.into(), version: VERSION, program, date, quick, runs: Vec::new() }
     }
 

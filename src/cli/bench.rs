@@ -78,6 +78,9 @@ fn measure(args: &Measure) -> Result<()> {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let mut report = Report::new(bench::date(now), args.quick);
+    if cfg!(debug_assertions) {
+        eprintln!("note: this is a debug build, whose times on the CPU and the host mean little");
+    }
     let (interrupted, mut trace) = (catch_interrupt(), Trace::default());
     for device in &devices {
         report.runs.extend(one(device, &options, &interrupted, &mut trace));
