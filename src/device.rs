@@ -83,9 +83,17 @@ impl Device {
         self.0.backend.synchronize()
     }
 
-    /// Runs `f` and gives the time that each kernel took on the device that `f` asked for, in order. Kernels run one by
-    /// one and are waited for, so the whole takes longer than it does otherwise. What other threads ask of the device
-    /// meanwhile is in the list too.
+    /// Runs `f` and gives the time that each kernel took on the device that `f` asked for, in order: by the GPU's own
+    /// timestamps, on the CPU by its clock. Kernels run one by one and are waited for, so the whole takes longer than it
+    /// does otherwise. What other threads ask of the device meanwhile is in the list too.
+    ///
+    /// ```
+    /// # use sunstone::prelude::*;
+    /// let x = Tensor::ones([64, 64], DType::F32, &Device::cpu());
+    /// let (_, kernels) = Device::cpu().profile(|| x.matmul(&x).softmax(1).realize())?;
+    /// assert_eq!(kernels[0].name, "matmul");
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Unsupported`] from what `f` asks, where the backend cannot time kernels.
@@ -106,7 +114,12 @@ impl Device {
                 executable.run(slots, scalars)
             }
             Some(times) => {
-                times.extend(executable.run_timed(slots, scalars)?);
+                let run = times.last().map_or(0, |last| last.run + 1);
+                let steps = &executable.plan().steps;
+                times.extend(executable.run_timed(slots, scalars)?.into_iter().map(|time| {
+                    let what = steps.get(time.step).map(|step| step.to_string().trim_end().to_owned());
+                    KernelTime { run, what: what.unwrap_or_default(), ..time }
+                }));
                 Ok(())
             }
         }
@@ -320,10 +333,16 @@ pub trait Executable: Send + Sync {
 }
 
 /// What one kernel of a run took.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct KernelTime {
     /// What it is.
     pub name: String,
+    /// Which of the runs of plans, counted from 0, that one [`Device::profile`] saw. Told by the device, not by a backend.
+    pub run: usize,
+    /// Its place among the steps of its plan.
+    pub step: usize,
+    /// That step as the plan's text shows it. Told by the device, not by a backend.
+    pub what: String,
     /// When it began, in microseconds since its run did.
     pub start: f64,
     /// Microseconds.

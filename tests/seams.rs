@@ -294,3 +294,21 @@ fn wgsl_that_does_not_validate_is_an_error_and_the_device_lives_on() -> Result<(
     assert_eq!((&x + 1.0).to_vec::<f32>()?, [2.0; 3]);
     Ok(())
 }
+
+#[test]
+fn devices_copy_within_themselves_and_refuse_what_does_not_fit() -> Result<()> {
+    for device in common::devices() {
+        let backend = device.backend();
+        let (from, to) = (backend.allocate(64)?, backend.allocate(32)?);
+        let numbers: Vec<f32> = (0..16).map(|i| i as f32).collect();
+        let mut bytes = Vec::new();
+        f32::extend_bytes(&numbers, &mut bytes);
+        backend.write(&from, DType::F32, &bytes)?;
+        assert!(backend.copy_from(&to, &from, 16, 32)?, "{device}");
+        assert_eq!(backend.read(&to, DType::F32, 0, 8)?, &bytes[16..48], "{device}");
+        assert!(backend.copy_from(&to, &from, 0, 64).is_err(), "{device}: too large");
+        assert!(backend.copy_from(&to, &from, 48, 32).is_err(), "{device}: past the end");
+        assert!(backend.copy_from(&to, &from, usize::MAX - 3, 8).is_err(), "{device}: past all numbers");
+    }
+    Ok(())
+}

@@ -4,6 +4,8 @@ mod caching;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(all(any(feature = "cuda", feature = "wgpu"), not(target_arch = "wasm32")))]
+mod disk;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod origins;
 mod registry;

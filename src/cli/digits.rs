@@ -1,7 +1,7 @@
 //! `sunstone train digits`
 
 use super::output::line;
-use super::session::{LOOK, Losses, bar, catch_interrupt, check_target, open};
+use super::session::{LOOK, Losses, Tracing, bar, catch_interrupt, check_target, open};
 use clap::{Args as ClapArgs, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -56,6 +56,9 @@ pub struct Args {
     /// Write the loss of each step to FILE, one a line.
     #[arg(long, value_name = "FILE")]
     losses: Option<PathBuf>,
+    /// Write every kernel of one replayed step to FILE, in Chrome's trace format.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 impl Args {
@@ -91,10 +94,11 @@ pub fn run(args: &Args) -> Result<()> {
         Some(file) => Training::resume(file, data, &device)?,
         None => Training::new(args.options(), data, &device)?,
     };
+    let tracing = Tracing::new(args.trace.as_deref())?;
     let mut report = Report::new(args, &device, &training)?;
     report.start(&source, train, test, &device, &training);
     let interrupted = catch_interrupt();
-    let finished = drive(&mut training, &mut report, &interrupted)?;
+    let finished = drive(&mut training, &mut report, tracing, &interrupted)?;
     let file = args.file();
     training.save(&file)?;
     if finished {
@@ -115,9 +119,9 @@ fn load(args: &Args) -> Result<DigitsSplit> {
 }
 
 /// Steps until done (true) or interrupted (false).
-fn drive(training: &mut Training, report: &mut Report, interrupted: &AtomicBool) -> Result<bool> {
+fn drive(training: &mut Training, report: &mut Report, mut tracing: Tracing, interrupted: &AtomicBool) -> Result<bool> {
     let mut epoch = training.place().epoch;
-    while let Some(step) = training.step()? {
+    while let Some(step) = tracing.step(&report.device, || training.step())? {
         let ended = training.place().epoch > epoch;
         if step % LOOK == 0 || ended {
             report.progress(training)?;

@@ -1,5 +1,6 @@
 //! The command line: what may be asked, and how errors come out.
 
+mod bench;
 mod devices;
 mod digits;
 mod generate;
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Write text with a network that `train text` trained.
     Generate(generate::Args),
+    /// Measure devices: each row checked against the CPU, then timed.
+    Bench(bench::Args),
 }
 
 #[derive(Subcommand)]
@@ -54,7 +57,7 @@ enum Train {
     Text(text::Args),
 }
 
-/// Runs what the arguments ask for. Exit code 2: the input was at fault; 1: the training failed.
+/// Runs what the arguments ask for. Exit code 2: the input was at fault; 1: the training failed, or the device did.
 pub fn run() -> ExitCode {
     let command =
         Cli::parse().command.unwrap_or_else(|| Command::Train { what: Train::Digits(digits::Args::default()) });
@@ -65,12 +68,13 @@ pub fn run() -> ExitCode {
         Command::Train { what: Train::Digits(args) } => digits::run(&args),
         Command::Train { what: Train::Text(args) } => text::run(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(if matches!(error, Error::NotFinite { .. }) { 1 } else { 2 })
+            ExitCode::from(if matches!(error, Error::NotFinite { .. } | Error::Backend { .. }) { 1 } else { 2 })
         }
     }
 }

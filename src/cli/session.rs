@@ -6,6 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use sunstone::bench::Trace;
 use sunstone::prelude::*;
 
 /// Steps between two looks at the losses: each look waits for the device.
@@ -62,6 +63,47 @@ impl Losses {
             file.flush()
         };
         write().map_err(|source| io(path, source))
+    }
+}
+
+/// The file of one step's kernels, if one was asked for.
+pub struct Tracing {
+    file: Option<PathBuf>,
+    steps: u64,
+}
+
+impl Tracing {
+    /// The step that is traced, counted from where the training begins or resumes: the first makes the plan, the second
+    /// may record it, from then on it is replayed.
+    const STEP: u64 = 3;
+
+    pub fn new(file: Option<&Path>) -> Result<Tracing> {
+        file.map_or(Ok(()), check_target)?;
+        Ok(Tracing { file: file.map(Path::to_owned), steps: 0 })
+    }
+
+    /// Makes a step, traced if it is its turn.
+    pub fn step<T>(&mut self, device: &Device, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.steps += 1;
+        let Some(file) = self.file.as_ref().filter(|_| self.steps == Tracing::STEP) else { return step() };
+        let (value, kernels) = device.profile(step)?;
+        // A training that is over already runs nothing.
+        if !kernels.is_empty() {
+            let mut trace = Trace::default();
+            trace.add(device, &format!("step {}", self.steps), &kernels);
+            trace.save(file)?;
+            self.file = None;
+        }
+        Ok(value)
+    }
+}
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            let (least, file) = (Tracing::STEP, file.display());
+            eprintln!("note: fewer than {least} steps were made, so no step was traced and {file} is not written");
+        }
     }
 }
 

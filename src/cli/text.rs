@@ -2,7 +2,7 @@
 
 use super::generate::{beginning, write};
 use super::output::line;
-use super::session::{LOOK, Losses, bar, catch_interrupt, check_target, open};
+use super::session::{LOOK, Losses, Tracing, bar, catch_interrupt, check_target, open};
 use clap::Args as ClapArgs;
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -79,6 +79,9 @@ pub struct Args {
     /// Write the loss of each step to FILE, one a line.
     #[arg(long, value_name = "FILE")]
     losses: Option<PathBuf>,
+    /// Write every kernel of one replayed step to FILE, in Chrome's trace format.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 impl Args {
@@ -115,10 +118,11 @@ pub fn run(args: &Args) -> Result<()> {
         Some(file) => TextTraining::resume(file, text, &device)?,
         None => TextTraining::new(args.options(), text, &device)?,
     };
+    let tracing = Tracing::new(args.trace.as_deref())?;
     let mut report = Report::new(args, &device, &training)?;
     report.start(&training);
     let interrupted = catch_interrupt();
-    let finished = drive(&mut training, &mut report, args.eval_every, &interrupted)?;
+    let finished = drive(&mut training, &mut report, args.eval_every, tracing, &interrupted)?;
     training.save(&file)?;
     match finished {
         true => report.done(&training, &file),
@@ -130,8 +134,14 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Steps until done (true) or interrupted (false).
-fn drive(training: &mut TextTraining, report: &mut Report, every: u64, interrupted: &AtomicBool) -> Result<bool> {
-    while let Some(step) = training.step()? {
+fn drive(
+    training: &mut TextTraining,
+    report: &mut Report,
+    every: u64,
+    mut tracing: Tracing,
+    interrupted: &AtomicBool,
+) -> Result<bool> {
+    while let Some(step) = tracing.step(&report.device, || training.step())? {
         let look = every > 0 && step % every == 0 && !training.is_done();
         if step % LOOK == 0 || training.is_done() || look {
             report.progress(training)?;

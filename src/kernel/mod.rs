@@ -114,11 +114,11 @@ fn generate_for(step: &Step, emulated: bool) -> Result<Vec<KernelSource>> {
     }
 }
 
-/// The kernels of all steps of a plan. Where a CPU emulates a GPU (`emulated`), some are shaped for it.
-pub fn generate_plan(plan: &Plan, emulated: bool) -> Result<Vec<KernelSource>> {
+/// The kernels of all steps of a plan, each with its step's place. Where a CPU emulates a GPU (`emulated`), some are shaped for it.
+pub fn generate_plan(plan: &Plan, emulated: bool) -> Result<Vec<(usize, KernelSource)>> {
     let mut kernels = Vec::new();
-    for step in &plan.steps {
-        kernels.extend(generate_for(step, emulated)?);
+    for (i, step) in plan.steps.iter().enumerate() {
+        kernels.extend(generate_for(step, emulated)?.into_iter().map(|kernel| (i, kernel)));
     }
     Ok(kernels)
 }

@@ -100,6 +100,28 @@ pub enum Step {
     Custom(Custom),
 }
 
+impl Step {
+    /// What kind of step it is, in a word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Step::Loop(l) if l.reduces() || !l.inner.is_empty() => "fold",
+            Step::Loop(_) => "map",
+            Step::Contract(c) => match c.kind {
+                ContractKind::Matmul { .. } => "matmul",
+                ContractKind::Conv(_) => "conv",
+                ContractKind::ConvDataGrad(_) => "conv_data_grad",
+                ContractKind::ConvFilterGrad(_) => "conv_filter_grad",
+            },
+            Step::Attention(_) => "attention",
+            Step::AttentionGrad(_) => "attention_grad",
+            Step::Scatter(_) => "scatter",
+            Step::Scan(_) => "scan",
+            Step::Sort(_) => "sort",
+            Step::Custom(c) => c.op.0.name(),
+        }
+    }
+}
+
 /// A strided operand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operand {

@@ -68,6 +68,29 @@ pub fn of(storage: &Storage) -> Result<&Memory> {
     storage.memory().ok_or_else(|| broken("a storage of another backend"))
 }
 
+/// Copies `bytes` from byte `start` of one storage to the start of another; false where one is not of this kind.
+pub fn copy(to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {
+    let (Some(source), Some(target)) = (from.memory::<Memory>(), to.memory::<Memory>()) else { return Ok(false) };
+    if from.id() == to.id() {
+        return Ok(false);
+    }
+    // In the order of their ids, as steps lock them.
+    let (source, mut target) = if from.id() < to.id() {
+        let source = source.read();
+        (source, target.write())
+    } else {
+        let target = target.write();
+        (source.read(), target)
+    };
+    let end = start.checked_add(bytes).filter(|&end| end <= from.bytes() && bytes <= to.bytes());
+    let (src, dst): (&[u8], &mut [u8]) = (bytemuck::cast_slice(&source), bytemuck::cast_slice_mut(&mut target));
+    match (end.and_then(|end| src.get(start..end)), dst.get_mut(..bytes)) {
+        (Some(src), Some(dst)) => dst.copy_from_slice(src),
+        _ => return Err(broken(format!("bytes {start}.. ({bytes}) of {from:?} do not fit {to:?}"))),
+    }
+    Ok(true)
+}
+
 /// The slots that a step touches, each once. A slot's place in here is its number within the step.
 #[derive(Debug, Default)]
 pub struct Uses(Vec<(usize, bool)>);

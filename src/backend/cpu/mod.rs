@@ -118,6 +118,10 @@ impl Backend for CpuBackend {
         Ok(range().ok_or_else(|| broken("a read of more elements than the storage has"))?.to_vec())
     }
 
+    fn copy_from(&self, to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {
+        memory::copy(to, from, start, bytes)
+    }
+
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {
         Ok(Box::new(steps::CpuPlan::new(plan, self.manager.clone())?))
     }

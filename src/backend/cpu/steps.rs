@@ -5,6 +5,8 @@ use super::eval::{Job, Target};
 use super::memory::Uses;
 use super::program::Program;
 use super::{attention, broken, run, scan, scatter, sort};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::device::KernelTime;
 use crate::device::{Executable, MemoryManager, Storage};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -51,6 +53,21 @@ impl CpuPlan {
         let steps = plan.steps.iter().map(ready).collect::<Result<_>>()?;
         Ok(CpuPlan { plan, steps, manager })
     }
+
+    fn run_step(&self, step: &Step, ready: &Ready, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<()> {
+        let origins = &self.plan.origins;
+        match (step, ready) {
+            (Step::Loop(_), Ready::Loop(l)) => l.run(slots, scalars, origins),
+            (Step::Contract(c), Ready::Contract(r)) => r.run(c, slots, scalars, origins, &self.manager),
+            (Step::Attention(a), Ready::Attention(uses)) => run_attention(a, uses, slots),
+            (Step::AttentionGrad(a), Ready::AttentionGrad(uses)) => run_attention_grad(a, uses, slots),
+            (Step::Scatter(s), Ready::Scatter(uses)) => run_scatter(s, uses, slots, origins),
+            (Step::Scan(s), Ready::Scan(uses)) => run_scan(s, uses, slots),
+            (Step::Sort(s), Ready::Sort(uses)) => run_sort(s, uses, slots),
+            (Step::Custom(c), Ready::Custom(uses)) => run_custom(c, uses, slots),
+            _ => Err(broken("a step that was not made ready")),
+        }
+    }
 }
 
 impl Executable for CpuPlan {
@@ -59,21 +76,22 @@ impl Executable for CpuPlan {
     }
 
     fn run(&self, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<()> {
-        let origins = &self.plan.origins;
-        for (step, ready) in self.plan.steps.iter().zip(&self.steps) {
-            match (step, ready) {
-                (Step::Loop(_), Ready::Loop(l)) => l.run(slots, scalars, origins)?,
-                (Step::Contract(c), Ready::Contract(r)) => r.run(c, slots, scalars, origins, &self.manager)?,
-                (Step::Attention(a), Ready::Attention(uses)) => run_attention(a, uses, slots)?,
-                (Step::AttentionGrad(a), Ready::AttentionGrad(uses)) => run_attention_grad(a, uses, slots)?,
-                (Step::Scatter(s), Ready::Scatter(uses)) => run_scatter(s, uses, slots, origins)?,
-                (Step::Scan(s), Ready::Scan(uses)) => run_scan(s, uses, slots)?,
-                (Step::Sort(s), Ready::Sort(uses)) => run_sort(s, uses, slots)?,
-                (Step::Custom(c), Ready::Custom(uses)) => run_custom(c, uses, slots)?,
-                _ => return Err(broken("a step that was not made ready")),
-            }
+        self.plan.steps.iter().zip(&self.steps).try_for_each(|(step, ready)| self.run_step(step, ready, slots, scalars))
+    }
+
+    // In a browser the standard library has no clock.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn run_timed(&self, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<Vec<KernelTime>> {
+        let began = std::time::Instant::now();
+        let now = || began.elapsed().as_secs_f64() * 1e6;
+        let mut times = Vec::with_capacity(self.steps.len());
+        for (i, (step, ready)) in self.plan.steps.iter().zip(&self.steps).enumerate() {
+            let start = now();
+            self.run_step(step, ready, slots, scalars)?;
+            let name = step.name().to_owned();
+            times.push(KernelTime { name, step: i, start, duration: now() - start, ..KernelTime::default() });
         }
-        Ok(())
+        Ok(times)
     }
 }
 

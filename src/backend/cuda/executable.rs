@@ -31,6 +31,8 @@ pub(super) struct CudaExecutable {
     core: Arc<Core>,
     plan: Arc<Plan>,
     launches: Vec<Launch>,
+    /// For each launch, its step's place in the plan.
+    steps: Vec<usize>,
     /// The uniform blocks of all kernels whose numbers differ from run to run.
     numbers: Option<Memory>,
     number_bytes: usize,
@@ -90,7 +92,7 @@ impl CudaExecutable {
     pub fn new(core: &Arc<Core>, memory: &Arc<dyn MemoryManager>, plan: Arc<Plan>) -> Result<CudaExecutable> {
         core.context.enter()?;
         let tags: Vec<u32> = plan.origins.iter().map(|o| core.flags.tag(o)).collect();
-        let drafts = core.drafts(&plan)?;
+        let (steps, drafts): (Vec<usize>, Vec<Draft>) = core.drafts(&plan)?.into_iter().unzip();
         let sources: Vec<KernelSource> = drafts
             .iter()
             .flat_map(|d| match d {
@@ -146,7 +148,19 @@ impl CudaExecutable {
         let reports = sources.iter().any(|s| s.flags);
         let state = Mutex::default();
         let core = core.clone();
-        Ok(CudaExecutable { core, plan, launches, numbers, number_bytes, scratch, workspace, tags, reports, state })
+        Ok(CudaExecutable {
+            core,
+            plan,
+            launches,
+            steps,
+            numbers,
+            number_bytes,
+            scratch,
+            workspace,
+            tags,
+            reports,
+            state,
+        })
     }
 
     /// Where the slots lie, the scratch after the plan's own, and how large they are.
@@ -284,32 +298,36 @@ fn block(source: &KernelSource, scalars: &[Scalar], tags: &[u32]) -> Vec<u8> {
 }
 
 impl Core {
-    /// Each step as a library's call where there is one that takes it, else as generated kernels.
-    fn drafts(&self, plan: &Plan) -> Result<Vec<Draft>> {
+    /// What becomes of each step, with its place.
+    fn drafts(&self, plan: &Plan) -> Result<Vec<(usize, Draft)>> {
         let mut drafts = Vec::new();
-        for step in &plan.steps {
-            if let Step::Contract(c) = step
-                && let Some(call) = self.call(c, plan.slots.len(), plan.deterministic)?
-            {
-                let rest = call.outcome().rest.clone();
-                drafts.push(Draft::Call(Box::new(call)));
-                if let Some(rest) = rest {
-                    drafts.extend(self.generate(&Step::Loop(rest))?.into_iter().map(Draft::Kernel));
-                }
-                continue;
-            }
-            if let Some(natives) = attention::lower(step, self.architecture) {
-                let strict = match step {
-                    Step::Attention(a) if a.dtype == DType::F32 => self.generate(step)?,
-                    Step::AttentionGrad(a) if a.dtype == DType::F32 => self.generate(step)?,
-                    _ => vec![],
-                };
-                drafts.push(Draft::Attention(natives, strict));
-                continue;
-            }
-            drafts.extend(self.generate(step)?.into_iter().map(Draft::Kernel));
+        for (i, step) in plan.steps.iter().enumerate() {
+            drafts.extend(self.draft(step, plan)?.into_iter().map(|draft| (i, draft)));
         }
         Ok(drafts)
+    }
+
+    /// A step as a library's call where there is one that takes it, else as generated kernels.
+    fn draft(&self, step: &Step, plan: &Plan) -> Result<Vec<Draft>> {
+        if let Step::Contract(c) = step
+            && let Some(call) = self.call(c, plan.slots.len(), plan.deterministic)?
+        {
+            let rest = call.outcome().rest.clone();
+            let mut drafts = vec![Draft::Call(Box::new(call))];
+            if let Some(rest) = rest {
+                drafts.extend(self.generate(&Step::Loop(rest))?.into_iter().map(Draft::Kernel));
+            }
+            return Ok(drafts);
+        }
+        if let Some(natives) = attention::lower(step, self.architecture) {
+            let strict = match step {
+                Step::Attention(a) if a.dtype == DType::F32 => self.generate(step)?,
+                Step::AttentionGrad(a) if a.dtype == DType::F32 => self.generate(step)?,
+                _ => vec![],
+            };
+            return Ok(vec![Draft::Attention(natives, strict)]);
+        }
+        Ok(self.generate(step)?.into_iter().map(Draft::Kernel).collect())
     }
 
     fn generate(&self, step: &Step) -> Result<Vec<KernelSource>> {
@@ -417,9 +435,10 @@ impl Executable for CudaExecutable {
         core.context.wait()?;
         let begin = &marks[0].1;
         let mut times = Vec::new();
-        for pair in marks.windows(2) {
-            let (from, to) = (pair[0].1.after(begin)?, pair[1].1.after(begin)?);
-            times.push(KernelTime { name: pair[1].0.into(), start: from, duration: to - from });
+        for (pair, &step) in marks.windows(2).zip(&self.steps) {
+            let (start, end) = (pair[0].1.after(begin)?, pair[1].1.after(begin)?);
+            let name = pair[1].0.into();
+            times.push(KernelTime { name, step, start, duration: end - start, ..KernelTime::default() });
         }
         Ok(times)
     }

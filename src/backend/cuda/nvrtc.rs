@@ -1,11 +1,9 @@
 //! CUDA C to machine code: by NVRTC, which needs no toolkit on the machine, and once for each text: on disk it stays.
 
+use super::super::disk;
 use super::library;
 use cudarc::nvrtc::sys;
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 type Result<T> = std::result::Result<T, String>;
@@ -26,14 +24,14 @@ pub fn machine_code(source: &str, target: Target) -> Result<Vec<u8>> {
     let version = library::nvrtc_version().unwrap_or_default();
     // Written in front of the code and compared whole: two texts of one hash are no danger.
     let key = format!("{version:?} {options:?}\n{source}");
-    let path = cache_folder().map(|folder| folder.join(file_name(&key)));
-    if let Some(code) = path.as_deref().and_then(|path| stored(path, &key)) {
+    let path = disk::path("cuda", &key);
+    if let Some(code) = path.as_deref().and_then(|path| disk::stored(path, &key)) {
         return Ok(code);
     }
     let code = compile(source, &options)?;
     if let Some(path) = path {
         // A cache that cannot be written costs time, nothing else.
-        let _ = store(&path, &key, &code);
+        let _ = disk::store(&path, &key, &code);
     }
     Ok(code)
 }
@@ -117,65 +115,5 @@ unsafe fn output(
     match (asked, got) {
         (sys::nvrtcResult::NVRTC_SUCCESS, sys::nvrtcResult::NVRTC_SUCCESS) => Ok(out),
         (a, b) => Err(format!("NVRTC gave no result: {a:?}, {b:?}")),
-    }
-}
-
-/// Where compiled kernels are kept: `SUNSTONE_CACHE`, else the user's folder for such things.
-fn cache_folder() -> Option<PathBuf> {
-    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    if let Some(folder) = var("SUNSTONE_CACHE") {
-        return Some(folder.join("cuda"));
-    }
-    let user = var("XDG_CACHE_HOME").or_else(|| var("LOCALAPPDATA")).or_else(|| Some(var("HOME")?.join(".cache")))?;
-    Some(user.join("sunstone").join("cuda"))
-}
-
-fn file_name(key: &str) -> String {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, key).hash(&mut hasher);
-        hasher.finish()
-    };
-    format!("{:016x}{:016x}.bin", half(0), half(1))
-}
-
-/// The code in a file, if the file is whole and of this key: both lengths, the key, the code.
-fn stored(path: &Path, key: &str) -> Option<Vec<u8>> {
-    let bytes = std::fs::read(path).ok()?;
-    let (lengths, rest) = bytes.split_first_chunk::<16>()?;
-    let (own, code) = rest.split_at_checked(key.len())?;
-    (*lengths == header(key, code) && own == key.as_bytes()).then(|| code.to_vec())
-}
-
-fn header(key: &str, code: &[u8]) -> [u8; 16] {
-    (key.len() as u128 | (code.len() as u128) << 64).to_le_bytes()
-}
-
-/// Under another name first, so that no other process sees half a file.
-fn store(path: &Path, key: &str, code: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    for part in [&header(key, code)[..], key.as_bytes(), code] {
-        file.write_all(part)?;
-    }
-    file.persist(path)?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stored_kernel_is_found_by_its_own_key_only_and_only_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep").join(file_name("key"));
-        store(&path, "key", b"code").unwrap();
-        assert_eq!(stored(&path, "key").as_deref(), Some(&b"code"[..]));
-        assert_eq!(stored(&path, "kez"), None);
-        let bytes = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-        assert_eq!(stored(&path, "key"), None, "cut off");
     }
 }

@@ -82,7 +82,12 @@ pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
     let adapter = all.swap_remove(index);
     host::open(
         &adapter,
-        &wgpu::DeviceDescriptor { label: Some("sunstone"), required_limits: adapter.limits(), ..Default::default() },
+        &wgpu::DeviceDescriptor {
+            label: Some("sunstone"),
+            required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE),
+            required_limits: adapter.limits(),
+            ..Default::default()
+        },
     )
     .map_err(|e| Error::Backend { device: format!("wgpu:{index}"), detail: e.to_string() })
 }

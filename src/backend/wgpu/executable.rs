@@ -3,6 +3,10 @@
 use super::Core;
 use super::memory::Memory;
 use super::pipelines::Pipeline;
+#[cfg(not(target_arch = "wasm32"))]
+use super::timestamps::Timestamps;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::device::KernelTime;
 use crate::device::{Executable, Storage};
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
@@ -28,10 +32,20 @@ pub(super) struct WgpuExecutable {
 }
 
 struct Launch {
+    /// Which of the plan's steps it belongs to.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "no kernel is timed there"))]
+    step: usize,
     source: KernelSource,
     pipeline: Arc<Pipeline>,
     /// Where its numbers begin, in bytes.
     offset: u64,
+}
+
+impl Launch {
+    /// Whether there is nothing to do.
+    fn is_empty(&self) -> bool {
+        self.source.dispatch.contains(&0)
+    }
 }
 
 #[derive(Default)]
@@ -50,12 +64,12 @@ impl WgpuExecutable {
         let align = core.device.limits().min_uniform_buffer_offset_alignment.max(16) as u64;
         let mut launches = Vec::new();
         let mut end = 0;
-        for source in kernel::generate_plan(&plan, core.emulated)? {
+        for (step, source) in kernel::generate_plan(&plan, core.emulated)? {
             core.check_launch(&source)?;
             let pipeline = core.pipeline(&source)?;
             let offset = end;
             end = (offset + block_bytes(&source)).next_multiple_of(align);
-            launches.push(Launch { source, pipeline, offset });
+            launches.push(Launch { step, source, pipeline, offset });
         }
         let uniforms = (end > 0).then(|| {
             core.device.create_buffer(&wgpu::BufferDescriptor {
@@ -123,6 +137,51 @@ impl WgpuExecutable {
         kept.last().map(|(_, group)| group).ok_or_else(|| core.error("a bind group was lost"))
     }
 
+    /// Asks for a launch over this memory.
+    fn record(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        launch: &Launch,
+        kept: &mut Vec<(Memories, wgpu::BindGroup)>,
+        slots: &[Arc<Storage>],
+    ) -> Result<()> {
+        if let Some(error) = launch.pipeline.health.get() {
+            return Err(error.clone());
+        }
+        let [x, y, z] = launch.source.dispatch;
+        pass.set_pipeline(&launch.pipeline.pipeline);
+        pass.set_bind_group(0, self.group(launch, kept, slots)?, &[]);
+        pass.dispatch_workgroups(x, y, z);
+        Ok(())
+    }
+
+    /// Hands a run to the device; `reports` where one of its kernels may set the error flags.
+    fn submit(&self, encoder: wgpu::CommandEncoder, reports: bool) -> Result<()> {
+        // Both times: a read on another thread must neither miss this run's report nor forget that one is due.
+        self.core.flags.expect(reports);
+        self.core.submit(Some(encoder.finish()))?;
+        self.core.flags.expect(reports);
+        self.core.check()
+    }
+
+    /// Asks for the last run once more, looking nothing up: the least that wgpu lets a host do for these kernels.
+    #[cfg(test)]
+    pub(super) fn floor(&self) -> Result<()> {
+        let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        let mut encoder = self.core.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        for (launch, kept) in self.launches.iter().zip(&state.groups) {
+            let Some((_, group)) = kept.last() else { continue };
+            let [x, y, z] = launch.source.dispatch;
+            pass.set_pipeline(&launch.pipeline.pipeline);
+            pass.set_bind_group(0, group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+        drop(pass);
+        self.core.queue.submit([encoder.finish()]);
+        Ok(())
+    }
+
     fn bind(&self, launch: &Launch, memories: &[&Memory]) -> wgpu::BindGroup {
         let flags = launch.source.flags.then(|| self.core.flags.buffer.as_entire_binding());
         let numbers = self.uniforms.as_ref().and_then(|buffer| {
@@ -178,25 +237,42 @@ impl Executable for WgpuExecutable {
         let mut reports = false;
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            for (launch, kept) in self.launches.iter().zip(&mut state.groups) {
-                let [x, y, z] = launch.source.dispatch;
-                if x == 0 || y == 0 || z == 0 {
-                    continue;
-                }
-                if let Some(error) = launch.pipeline.health.get() {
-                    return Err(error.clone());
-                }
-                pass.set_pipeline(&launch.pipeline.pipeline);
-                pass.set_bind_group(0, self.group(launch, kept, slots)?, &[]);
-                pass.dispatch_workgroups(x, y, z);
+            for (launch, kept) in self.launches.iter().zip(&mut state.groups).filter(|(launch, _)| !launch.is_empty()) {
+                self.record(&mut pass, launch, kept, slots)?;
                 reports |= launch.source.flags;
             }
         }
-        // Both times: a read on another thread must neither miss this run's report nor forget that one is due.
-        core.flags.expect(reports);
-        core.submit(Some(encoder.finish()))?;
-        core.flags.expect(reports);
-        core.check()
+        self.submit(encoder, reports)
+    }
+
+    // In a browser nothing may wait here.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn run_timed(&self, slots: &[Arc<Storage>], scalars: &[Scalar]) -> Result<Vec<KernelTime>> {
+        let core = &self.core;
+        core.check()?;
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        let asked = self.launches.iter().filter(|launch| !launch.is_empty());
+        let timestamps = Timestamps::new(core, asked.clone().count())?;
+        self.write_numbers(&mut state, scalars);
+        let mut encoder = core.device.create_command_encoder(&Default::default());
+        let groups = self.launches.iter().zip(&mut state.groups).filter(|(launch, _)| !launch.is_empty());
+        for (i, (launch, kept)) in groups.enumerate() {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some(launch.source.name),
+                timestamp_writes: timestamps.around(i),
+            });
+            self.record(&mut pass, launch, kept, slots)?;
+        }
+        timestamps.resolve(&mut encoder);
+        self.submit(encoder, asked.clone().any(|launch| launch.source.flags))?;
+        let times = asked.zip(timestamps.read(core)?).map(|(launch, [start, end])| KernelTime {
+            name: launch.source.name.into(),
+            step: launch.step,
+            start,
+            duration: end - start,
+            ..KernelTime::default()
+        });
+        Ok(times.collect())
     }
 
     fn kernels(&self) -> Vec<String> {

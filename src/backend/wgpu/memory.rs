@@ -129,6 +129,23 @@ impl Core {
         })
     }
 
+    /// See [`Backend::copy_from`](crate::device::Backend::copy_from): between buffers of this device, in whole words.
+    pub(super) fn copy_from(&self, to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {
+        let ours = |s: &&Memory| Arc::ptr_eq(&s.reserved, &self.reserved);
+        let Some(source) = from.memory::<Memory>().filter(ours) else { return Ok(false) };
+        let target = self.memory(to)?;
+        if start.checked_add(bytes).is_none_or(|end| end > from.bytes()) || bytes > to.bytes() {
+            return Err(self.error(format!("bytes {start}.. ({bytes}) of {from:?} do not fit {to:?}")));
+        }
+        if source.id == target.id || !start.is_multiple_of(4) || !bytes.is_multiple_of(4) {
+            return Ok(false);
+        }
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&self.memory(from)?.buffer, start as u64, &target.buffer, 0, bytes as u64);
+        self.submit(Some(encoder.finish()))?;
+        self.check().map(|()| true)
+    }
+
     /// See [`Backend::read`](crate::device::Backend::read).
     pub(super) fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
         let (buffer, begin, end) = self.range(storage, dtype, start, count)?;

@@ -11,8 +11,12 @@ mod host;
 mod host;
 mod memory;
 mod pipelines;
+#[cfg(not(target_arch = "wasm32"))]
+mod stored;
 #[cfg(test)]
 mod tests;
+#[cfg(not(target_arch = "wasm32"))]
+mod timestamps;
 
 pub use adapters::{AdapterInfo, adapters};
 
@@ -53,6 +57,8 @@ struct Core {
     /// Why the device is gone, once it is.
     lost: Arc<OnceLock<String>>,
     pipelines: Pipelines,
+    #[cfg(not(target_arch = "wasm32"))]
+    stored: Option<stored::Stored>,
     flags: Flags,
     in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
     staging: Mutex<Option<wgpu::Buffer>>,
@@ -121,6 +127,8 @@ impl WgpuBackend {
             emulated: adapters::emulated(&caps),
             caps,
             flags: Flags::new(&device),
+            #[cfg(not(target_arch = "wasm32"))]
+            stored: stored::Stored::new(&device),
             device,
             queue,
             lost,
@@ -215,6 +223,10 @@ impl Backend for WgpuBackend {
     #[cfg(target_arch = "wasm32")]
     fn synchronize_async(&self) -> Later<'_, ()> {
         Box::pin(async { self.core.download_async(None).await.map(|_| ()) })
+    }
+
+    fn copy_from(&self, to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {
+        self.core.copy_from(to, from, start, bytes)
     }
 
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {

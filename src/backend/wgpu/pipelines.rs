@@ -27,6 +27,8 @@ impl Core {
         }
         let pipeline = Arc::new(self.build(source)?);
         self.pipelines.0.lock().unwrap_or_else(|e| e.into_inner()).insert(key, pipeline.clone());
+        #[cfg(not(target_arch = "wasm32"))]
+        self.stored.iter().for_each(|stored| stored.save());
         Ok(pipeline)
     }
 
@@ -74,9 +76,20 @@ impl Core {
                 zero_initialize_workgroup_memory: !source.trusted,
                 ..Default::default()
             },
-            cache: None,
+            cache: self.cache(),
         });
         (pipeline, layout)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.stored.as_ref().map(|stored| stored.cache())
+    }
+
+    /// A browser keeps its own.
+    #[cfg(target_arch = "wasm32")]
+    fn cache(&self) -> Option<&wgpu::PipelineCache> {
+        None
     }
 
     /// Whether the device's own conversions between f16 and f32 are exact, which no API can tell: NVIDIA's Vulkan driver

@@ -2,6 +2,7 @@
 
 mod device;
 mod folds;
+mod host;
 mod maps;
 mod math;
 mod products;
