@@ -91,7 +91,13 @@ impl WgpuExecutable {
         let Some(uniforms) = self.uniforms.as_ref().filter(|_| state.scalars.as_deref() != Some(scalars)) else {
             return;
         };
-        let mut bytes = vec![0u8; uniforms.size() as usize];
+        self.core.queue.write_buffer(uniforms, 0, &self.numbers(scalars));
+        state.scalars = Some(scalars.to_vec());
+    }
+
+    /// The numbers of all kernels, as they lie in their buffer.
+    pub(super) fn numbers(&self, scalars: &[Scalar]) -> Vec<u8> {
+        let mut bytes = vec![0u8; self.uniforms.as_ref().map_or(0, |buffer| buffer.size() as usize)];
         for launch in &self.launches {
             for (i, number) in launch.source.numbers.iter().enumerate() {
                 let word = number.word(scalars, |origin| self.tags.get(origin).copied().unwrap_or(0));
@@ -99,8 +105,7 @@ impl WgpuExecutable {
                 bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
             }
         }
-        self.core.queue.write_buffer(uniforms, 0, &bytes);
-        state.scalars = Some(scalars.to_vec());
+        bytes
     }
 
     /// The bind group of a launch over this memory.
@@ -164,9 +169,10 @@ impl WgpuExecutable {
         self.core.check()
     }
 
-    /// Asks for the last run once more, looking nothing up: the least that wgpu lets a host do for these kernels.
+    /// Asks for the last run once more with these numbers, looking nothing up: the least that wgpu lets a host do.
     #[cfg(test)]
-    pub(super) fn floor(&self) -> Result<()> {
+    pub(super) fn floor(&self, numbers: &[u8]) -> Result<()> {
+        self.uniforms.iter().for_each(|uniforms| self.core.queue.write_buffer(uniforms, 0, numbers));
         let state = self.state.lock().unwrap_or_else(|e| e.into_inner());
         let mut encoder = self.core.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());

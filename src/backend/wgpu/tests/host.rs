@@ -33,7 +33,8 @@ impl Executable for WatchedPlan {
             work().map(|()| began.elapsed().as_secs_f64())
         };
         let run = timed(&|| self.0.run(slots, scalars))?;
-        let floor = timed(&|| self.0.floor())?;
+        let numbers = self.0.numbers(scalars);
+        let floor = timed(&|| self.0.floor(&numbers))?;
         self.2.lock().unwrap().push((run, floor, self.plan().kernels()));
         Ok(())
     }
