@@ -18,10 +18,8 @@ fn f32_from_bf16(bits: u32) -> f32 {
 
 fn bf16_from_f32(x: f32) -> u32 {
     let bits = bitcast<u32>(x);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) {
-        return (bits >> 16u) | 0x40u;
-    }
-    return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
+    let nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    return select(bits + 0x7fffu + ((bits >> 16u) & 1u), bits | 0x400000u, nan) >> 16u;
 }
 
 // Two as the word that they lie in.
@@ -46,32 +44,40 @@ fn f32_from_f16(bits: u32) -> f32 {
     return bitcast<f32>(value | ((bits & 0x8000u) << 16u));
 }
 
+// No branches: what is below 2^-14 counts units of 2^-24, and 65,520 is halfway to what would be the next number.
 fn f16_from_f32(x: f32) -> u32 {
     let bits = bitcast<u32>(x) & 0x7fffffffu;
-    let sign = (bitcast<u32>(x) >> 16u) & 0x8000u;
-    if (bits > 0x7f800000u) {
-        return sign | 0x7e00u | ((bits >> 13u) & 0x3ffu);
-    }
-    // 65,520 is halfway to what would be the next number.
-    if (bits >= 0x477ff000u) {
-        return sign | 0x7c00u;
-    }
-    if (bits >= 0x38800000u) {
-        return sign | ((bits - 0x38000000u + 0xfffu + ((bits >> 13u) & 1u)) >> 13u);
-    }
-    // Below 2^-14: the mantissa in units of 2^-24, of which there is not even half a one below 2^-25.
-    if (bits < 0x33000000u) {
-        return sign;
-    }
-    let shift = 126u - (bits >> 23u);
-    let mantissa = (bits & 0x7fffffu) | 0x800000u;
-    return sign | ((mantissa + (1u << (shift - 1u)) - 1u + ((mantissa >> shift) & 1u)) >> shift);
+    let normal = (bits - 0x38000000u + 0xfffu + ((bits >> 13u) & 1u)) >> 13u;
+    let small = u32(round(min(abs(x), 1.0) * 16777216.0));
+    var half = select(normal, small, bits < 0x38800000u);
+    half = select(half, 0x7c00u, bits >= 0x477ff000u);
+    half = select(half, 0x7e00u | ((bits >> 13u) & 0x3ffu), bits > 0x7f800000u);
+    return half | ((bitcast<u32>(x) >> 16u) & 0x8000u);
 }
 
 fn f16_pair(first: f32, second: f32) -> u32 {
     return f16_from_f32(first) | (f16_from_f32(second) << 16u);
 }
 
+// The same, without going through the sixteen bits.
 fn round_f16(x: f32) -> f32 {
-    return f32_from_f16(f16_from_f32(x));
+    let bits = bitcast<u32>(x) & 0x7fffffffu;
+    let normal = (bits + 0xfffu + ((bits >> 13u) & 1u)) & 0xffffe000u;
+    let small = bitcast<u32>(round(min(abs(x), 1.0) * 16777216.0) * 5.9604644775390625e-8);
+    var half = select(normal, small, bits < 0x38800000u);
+    half = select(half, 0x7f800000u, bits >= 0x477ff000u);
+    half = select(half, 0x7fc00000u, bits > 0x7f800000u);
+    return bitcast<f32>(half | (bitcast<u32>(x) & 0x80000000u));
+}
+
+// What rounds to 11 bits need not be known to 24. The built-in function's error is (3 + 2|x|) · 2^-24.
+fn exp_half(x: f32) -> f32 {
+    return select(exp(clamp(x, -106.0, 90.0)), x, is_nan(x));
+}
+
+// By way of the reciprocal, which is found once where many are divided by the same.
+fn div_half(a: f32, b: f32) -> f32 {
+    var scale = select(1.0, 0.25, abs(b) > 8.507059e37);
+    scale = select(scale, 16777216.0, abs(b) < 1.1754944e-38);
+    return (a * scale) * (1.0 / (b * scale));
 }

@@ -59,10 +59,13 @@ fn wrapped(dtype: DType, expression: String) -> String {
     if dtype == DType::U8 { format!("(({expression}) & 255u)") } else { expression }
 }
 
-/// `op(x)`
-pub fn unary(op: UnaryOp, dtype: DType, x: &str) -> String {
+/// `op(x)`; `near` lets it be no more exact than halves can show
+pub fn unary(op: UnaryOp, dtype: DType, x: &str, near: bool) -> String {
     use UnaryOp::*;
-    let value = unrounded_unary(op, computed(dtype), x);
+    let value = match op {
+        Exp if near => format!("exp_half({x})"),
+        _ => unrounded_unary(op, computed(dtype), x),
+    };
     match op {
         // A half without its fraction or its sign is one.
         Neg | Abs | Sign | Relu | Floor | Ceil | Round | Trunc | Not | BitNot | IsNan | IsInf | IsFinite => value,
@@ -103,9 +106,12 @@ fn unrounded_unary(op: UnaryOp, dtype: DType, x: &str) -> String {
     }
 }
 
-/// `op(a, b)`, both operands being of `dtype`
-pub fn binary(op: BinaryOp, dtype: DType, a: &str, b: &str) -> String {
+/// `op(a, b)`, both operands being of `dtype`; `near` lets it be no more exact than halves can show
+pub fn binary(op: BinaryOp, dtype: DType, a: &str, b: &str, near: bool) -> String {
     match dtype {
+        _ if near && op == BinaryOp::Div && computed(dtype) == DType::F32 => {
+            rounded(dtype, format!("div_half({a}, {b})"))
+        }
         DType::Bool => of_bools(op, a, b),
         DType::F16 | DType::BF16 if !op.is_comparison() && !matches!(op, BinaryOp::Max | BinaryOp::Min) => {
             rounded(dtype, of_floats(op, a, b))

@@ -239,6 +239,8 @@ pub struct Body<'a> {
     pub w: &'a mut Writer,
     pub l: &'a Loop,
     places: FxHashMap<&'a Affine, String>,
+    /// Nothing but halves goes in and comes out, of what is a float.
+    halves: bool,
 }
 
 impl<'a> Body<'a> {
@@ -265,7 +267,7 @@ impl<'a> Body<'a> {
             };
             places.insert(at, place);
         }
-        (Body { w, l, places }, text)
+        (Body { w, l, places, halves: all_halves(l) }, text)
     }
 
     /// An expression for the value of a linear function.
@@ -334,9 +336,12 @@ impl<'a> Body<'a> {
                 };
                 simple(format!("{name}(u32({place}), {})", words.join(", ")))
             }
-            InstrKind::Unary { op, src } => simple(ops::unary(*op, self.l.instrs[*src].dtype, &format!("r{src}"))),
+            InstrKind::Unary { op, src } => {
+                simple(ops::unary(*op, self.l.instrs[*src].dtype, &format!("r{src}"), self.halves))
+            }
             InstrKind::Binary { op, lhs, rhs } => {
-                simple(ops::binary(*op, self.l.instrs[*lhs].dtype, &format!("r{lhs}"), &format!("r{rhs}")))
+                let (a, b) = (format!("r{lhs}"), format!("r{rhs}"));
+                simple(ops::binary(*op, self.l.instrs[*lhs].dtype, &a, &b, self.halves))
             }
             InstrKind::Select { condition, on_true, on_false } => {
                 simple(format!("select(r{on_false}, r{on_true}, r{condition})"))
@@ -354,4 +359,10 @@ impl<'a> Body<'a> {
         let line = self.w.store(s.slot, dtype, &self.places[&s.at], &format!("r{}", s.value))?;
         Ok(format!("{pad}{line}\n"))
     }
+}
+
+fn all_halves(l: &Loop) -> bool {
+    let stored = |s: &Store| l.instrs[s.value].dtype.is_half();
+    let mut loads = l.instrs.iter().filter(|i| i.kind.slot().is_some());
+    l.stores.iter().all(stored) && loads.all(|i| i.dtype.is_half() || !i.dtype.is_float())
 }
