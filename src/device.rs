@@ -91,7 +91,7 @@ impl Device {
     /// # use sunstone::prelude::*;
     /// let x = Tensor::ones([64, 64], DType::F32, &Device::cpu());
     /// let (_, kernels) = Device::cpu().profile(|| x.matmul(&x).softmax(1).realize())?;
-    /// assert_eq!(kernels[0].name, "matmul");
+    /// assert!(kernels.iter().any(|kernel| kernel.name == "matmul"));
     /// # Ok::<(), Error>(())
     /// ```
     ///
