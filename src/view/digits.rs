@@ -63,7 +63,13 @@ pub struct DigitsMode {
 
 impl DigitsMode {
     /// Learns from `data`.
-    pub fn new(data: DigitsSplit, architecture: Architecture, seed: u64, lr: f64, device: &Device) -> Result<DigitsMode> {
+    pub fn new(
+        data: DigitsSplit,
+        architecture: Architecture,
+        seed: u64,
+        lr: f64,
+        device: &Device,
+    ) -> Result<DigitsMode> {
         if data.train.len() < BATCH || data.test.is_empty() {
             return Err(Error::Invalid(format!("{} images are too few to learn from", data.train.len())));
         }

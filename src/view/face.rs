@@ -1,6 +1,8 @@
 //! What surrounds the pictures? The panel of controls; buttons, sliders and keys ask for the same things.
 
+use super::Options;
 use super::draw::{self, Pane};
+use super::gpu::Gpu;
 use super::keys::{self, Action, KEYS};
 use super::look::{ALARM, QUIET};
 use super::mode::{Scene, Touch};
@@ -27,10 +29,9 @@ pub enum Wish {
 
 /// The controls, as the user has set them.
 pub struct Face {
-    /// The mode's name and the device's.
-    pub title: &'static str,
-    pub device: String,
-    pub running: bool,
+    title: &'static str,
+    device: String,
+    running: bool,
     pub lr: f64,
     pub seed: u64,
     pub steps: usize,
@@ -38,10 +39,25 @@ pub struct Face {
     pub frames: Option<f64>,
     /// What the window did last, such as saving a picture.
     pub notice: Option<String>,
-    pub pane: Pane,
+    pane: Pane,
 }
 
 impl Face {
+    /// As the options say.
+    pub fn new(options: &Options, gpu: &Gpu) -> Face {
+        Face {
+            title: options.title(),
+            device: gpu.label(),
+            running: true,
+            lr: options.rate(),
+            seed: options.seed,
+            steps: options.steps,
+            frames: None,
+            notice: None,
+            pane: Pane::default(),
+        }
+    }
+
     /// Draws everything; gives what the user wants.
     pub fn show(&mut self, ui: &mut Ui, scene: Option<&Scene>, pictures: &Pictures) -> Vec<Wish> {
         let mut wishes = Vec::new();

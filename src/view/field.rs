@@ -118,7 +118,7 @@ impl Mode for Field {
         let Batch { places, classes, weights } = &self.batch;
         let (surface, right) = no_grad(|| {
             let second = self.model.forward(places).gt(0.0).cast(DType::F32);
-            let right = (1.0 - (second - classes).abs()) * weights;
+            let right = second.eq(classes).cast(DType::F32) * weights;
             (self.model.forward(&self.cells).sigmoid(), right.sum(..))
         });
         let quality = Some(right.item::<f32>()? as f64);

@@ -16,14 +16,17 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Opens the device of this name, or the first.
+    /// Opens the device of this name, or the first, or the first that draws to a surface.
     ///
     /// # Errors
     /// [`Error::UnknownDevice`] when there is none, [`Error::Unsupported`] for one that cannot draw.
-    pub fn open(name: Option<&str>) -> Result<Gpu> {
+    pub fn open(name: Option<&str>, surface: Option<&wgpu::Surface<'_>>) -> Result<Gpu> {
+        let able = |index: &usize| match (adapter(*index), surface) {
+            (Ok(adapter), Some(surface)) => adapter.is_surface_supported(surface),
+            (found, _) => found.is_ok(),
+        };
         let index = match name {
-            None if adapters().is_empty() => return Err(none()),
-            None => 0,
+            None => (0..adapters().len()).find(able).ok_or_else(none)?,
             Some(name) => index(name)?,
         };
         let adapter = adapter(index)?;

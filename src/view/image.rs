@@ -119,9 +119,16 @@ pub struct Image {
 
 impl Image {
     /// Learns `pixels`, or a picture that the program makes.
-    pub fn new(pixels: Option<Pixels>, seed: u64, lr: f64, device: &Device) -> Result<Image> {
-        let Pixels { width, height, values } = pixels.unwrap_or_else(|| scenery::picture(256));
-        let target = Tensor::from_slice(&values, [height * width, 3], device);
+    pub fn new(pixels: Option<&Pixels>, seed: u64, lr: f64, device: &Device) -> Result<Image> {
+        let own;
+        let &Pixels { width, height, ref values } = match pixels {
+            Some(pixels) => pixels,
+            None => {
+                own = scenery::picture(256);
+                &own
+            }
+        };
+        let target = Tensor::from_slice(values, [height * width, 3], device);
         // Both directions in the same measure, so that waves are as long in one as in the other.
         let longer = width.max(height) as f32;
         let place = |i: usize| [((i % width) as f32 + 0.5) / longer, ((i / width) as f32 + 0.5) / longer];
@@ -140,7 +147,20 @@ impl Image {
         let batch = if device.caps().software { 2048 } else { 16_384 };
         let size = [height, width];
         let device = device.clone();
-        Ok(Image { painter, optimizer, generator, device, batch, places, target, size, strips, strip_rows, next: 0, count })
+        Ok(Image {
+            painter,
+            optimizer,
+            generator,
+            device,
+            batch,
+            places,
+            target,
+            size,
+            strips,
+            strip_rows,
+            next: 0,
+            count,
+        })
     }
 
     fn learner(seed: u64, lr: f64, device: &Device) -> (Painter, Adam, Generator) {

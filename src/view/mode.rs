@@ -64,8 +64,6 @@ pub struct Scene {
     pub step: u64,
     /// Steps a second, lately.
     pub speed: f64,
-    /// The learning rate.
-    pub lr: f64,
     /// Each step's loss.
     pub loss: Series,
     /// The quality over the steps.

@@ -3,7 +3,9 @@
 use super::gpu::Gpu;
 use super::picture::Pictures;
 use egui_wgpu::{Renderer, RendererOptions, ScreenDescriptor};
+use std::io::Cursor;
 use std::path::Path;
+use sunstone::io::atomic;
 use sunstone::prelude::*;
 
 /// Draws frames for targets of one format.
@@ -36,12 +38,13 @@ impl Painter {
 
     /// Takes up what egui made of a frame of this size in pixels.
     pub fn frame(&mut self, egui: &egui::Context, output: egui::FullOutput, size: [u32; 2]) -> Frame {
-        for (id, delta) in &output.textures_delta.set {
-            self.renderer.update_texture(&self.device, &self.queue, *id, delta);
+        let mut textures = output.textures_delta;
+        for (id, deltas) in textures.set.drain() {
+            deltas.iter().for_each(|delta| self.renderer.update_texture(&self.device, &self.queue, id, delta));
         }
         let shapes = egui.tessellate(output.shapes, output.pixels_per_point);
         let screen = ScreenDescriptor { size_in_pixels: size, pixels_per_point: output.pixels_per_point };
-        Frame { shapes, screen, done: output.textures_delta.free }
+        Frame { shapes, screen, done: textures.free.drain().collect() }
     }
 
     /// Draws a frame and submits it.
@@ -79,15 +82,20 @@ impl Painter {
         let target = self.target([width, height]);
         self.draw(frame, &target.create_view(&Default::default()));
         let pixels = self.read(&target)?;
-        let failed = |e: image::ImageError| Error::Io {
-            path: path.into(),
-            source: std::sync::Arc::new(std::io::Error::other(e.to_string())),
-        };
-        image::save_buffer_with_format(path, &pixels, width, height, image::ColorType::Rgba8, image::ImageFormat::Png)
-            .map_err(failed)
+        let mut png = Cursor::new(Vec::new());
+        let kind = (image::ExtendedColorType::Rgba8, image::ImageFormat::Png);
+        image::write_buffer_with_format(&mut png, &pixels, width, height, kind.0, kind.1)
+            .map_err(|e| Error::Backend { device: "view".into(), detail: e.to_string() })?;
+        atomic::write(path, &[png.get_ref()])
     }
 
-    fn target(&self, [width, height]: [u32; 2]) -> wgpu::Texture {
+    /// Pixels of a texture at most, in each direction.
+    pub fn most_pixels(&self) -> usize {
+        self.device.limits().max_texture_dimension_2d as usize
+    }
+
+    /// A texture to draw to, in the place of a window's.
+    pub fn target(&self, [width, height]: [u32; 2]) -> wgpu::Texture {
         self.device.create_texture(&wgpu::TextureDescriptor {
             label: Some("view"),
             size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },

@@ -49,8 +49,7 @@ impl Pictures {
             immediate_size: 0,
         });
         let constants = [("linear", f64::from(u8::from(format.is_srgb())))];
-        let compilation_options =
-            wgpu::PipelineCompilationOptions { constants: &constants, ..Default::default() };
+        let compilation_options = wgpu::PipelineCompilationOptions { constants: &constants, ..Default::default() };
         let pipeline = device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
             label,
             layout: Some(&pipeline_layout),

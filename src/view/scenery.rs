@@ -103,7 +103,14 @@ mod tests {
         assert_eq!(picture.values.len(), 64 * 64 * 3);
         let (dark, light) = (0.2, 0.8);
         assert!(picture.values.iter().any(|&v| v < dark) && picture.values.iter().any(|&v| v > light));
-        let steps: f32 = picture.values.chunks_exact(3).map(|p| p[0]).collect::<Vec<_>>().windows(2).map(|w| (w[0] - w[1]).abs()).sum();
+        let steps: f32 = picture
+            .values
+            .chunks_exact(3)
+            .map(|p| p[0])
+            .collect::<Vec<_>>()
+            .windows(2)
+            .map(|w| (w[0] - w[1]).abs())
+            .sum();
         assert!(steps / 4096.0 > 0.01, "{}", steps / 4096.0);
     }
 }

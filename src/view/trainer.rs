@@ -121,7 +121,6 @@ impl Trainer {
         Ok(Scene {
             step: self.step,
             speed: self.pace.map_or(0.0, |pace| 1.0 / pace),
-            lr: self.mode.optimizer().lr(),
             loss: self.loss.clone(),
             quality: self.quality.clone(),
             view: shown.view,

@@ -14,9 +14,9 @@ mod pipelines;
 #[cfg(test)]
 mod tests;
 
+pub use adapters::{AdapterInfo, adapters};
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapters::{adapter, instance};
-pub use adapters::{AdapterInfo, adapters};
 pub(crate) use memory::lent;
 
 use super::CachingManager;

@@ -96,7 +96,8 @@ pub fn curve(painter: &Painter, rect: Rect, title: &str, series: &Series, scale:
             free = y;
         }
     }
-    let below = |x: f32, align, text: String| painter.text(pos2(x, inner.bottom() + 5.0), align, text, font(13.0), QUIET);
+    let below =
+        |x: f32, align, text: String| painter.text(pos2(x, inner.bottom() + 5.0), align, text, font(13.0), QUIET);
     below(inner.left(), Align2::LEFT_TOP, "step 1".into());
     below(inner.right(), Align2::RIGHT_TOP, format!("{:.0}", end[0]));
     let line: Vec<Pos2> = points.iter().map(|&point| place(point)).collect();

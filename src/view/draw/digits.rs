@@ -71,10 +71,8 @@ fn probabilities(ui: &Ui, room: Rect, beside: Rect, values: &[f32]) {
     ui.painter().text(room.min + vec2(0.0, 1.0), Align2::LEFT_TOP, "is taken for", font(15.0), QUIET);
     let height = beside.height() / values.len().max(1) as f32;
     for (digit, &share) in values.iter().enumerate() {
-        let row = Rect::from_min_size(
-            pos2(room.left(), beside.top() + digit as f32 * height),
-            vec2(room.width(), height),
-        );
+        let row =
+            Rect::from_min_size(pos2(room.left(), beside.top() + digit as f32 * height), vec2(room.width(), height));
         let size = (0.75 * height).clamp(9.0, 16.0);
         label(ui, row.left_center(), Align2::LEFT_CENTER, digit.to_string(), size);
         let track = Rect::from_min_max(row.min + vec2(16.0, 0.15 * height), row.max - vec2(44.0, 0.15 * height));
@@ -110,7 +108,7 @@ fn counts(ui: &Ui, grid: Rect, counts: &[u32]) {
 
 /// Left draws, right wipes.
 fn touches(ui: &Ui, drawing: Rect, pane: &mut Pane) -> Vec<Touch> {
-    let response = ui.interact(drawing, ui.id().with("pane"), Sense::click_and_drag());
+    let response = ui.interact(drawing, ui.scope_id().with("pane"), Sense::click_and_drag());
     if response.clicked_by(PointerButton::Secondary) {
         return vec![pane.clear()];
     }

@@ -16,10 +16,11 @@ pub fn draw(ui: &Ui, room: Rect, pictures: &Pictures, scene: &Scene, plane: &Pla
     plane.points.iter().for_each(|point| mark(&painter, surface, point));
     let beside = right(room, room.right() - surface.right() - GAP);
     curves(ui, beside, scene, "loss", "right", Scale::Share);
-    let response = ui.interact(surface, ui.id().with("plane"), Sense::click());
+    let response = ui.interact(surface, ui.scope_id().with("plane"), Sense::click());
     let button = |button, class| response.clicked_by(button).then_some(class);
     let class = button(PointerButton::Primary, 0).or(button(PointerButton::Secondary, 1));
-    let touch = class.zip(response.interact_pointer_pos()).map(|(class, at)| Touch::Point(on_plane(surface, at), class));
+    let touch =
+        class.zip(response.interact_pointer_pos()).map(|(class, at)| Touch::Point(on_plane(surface, at), class));
     touch.into_iter().collect()
 }
 
