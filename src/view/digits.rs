@@ -136,7 +136,7 @@ impl DigitsMode {
     fn filters(&self) -> Result<Grid> {
         let filters = self.model.filters();
         let [count, height, width] = filters.dims::<3>()?;
-        let columns = if count == 128 { 16 } else { (count as f64).sqrt().ceil() as usize };
+        let columns = (count as f64).sqrt().ceil() as usize;
         let (rows, gap) = (count.div_ceil(columns), 2.0);
         let scaled = &filters / (filters.abs().max(..) + 1e-6);
         let tiles = scaled.pad(&[(0, (rows * columns - count) as i64), (0, 1), (0, 1)], gap);

@@ -143,8 +143,7 @@ impl Image {
         };
         let strips: Vec<Strip> = (0..height).step_by(strip_rows).map(strip).collect();
         let (painter, optimizer, generator) = Image::learner(seed, lr, device);
-        let count = strips.len();
-        let batch = if device.caps().software { 2048 } else { 16_384 };
+        let batch = if device.caps().software { 512 } else { 16_384 };
         let size = [height, width];
         let device = device.clone();
         Ok(Image {
@@ -159,7 +158,7 @@ impl Image {
             strips,
             strip_rows,
             next: 0,
-            count,
+            count: 1,
         })
     }
 
@@ -227,7 +226,7 @@ impl Mode for Image {
 
     fn restart(&mut self, seed: u64) -> Result<()> {
         (self.painter, self.optimizer, self.generator) = Image::learner(seed, self.optimizer.lr(), &self.device);
-        self.count = self.strips.len();
+        self.count = 1;
         Ok(())
     }
 

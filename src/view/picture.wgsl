@@ -71,13 +71,18 @@ fn share(x: f32) -> vec3f {
     return mix(middle, vec3f(0.99, 0.91, 0.30), clamp(t * 2.5 - 1.5, 0.0, 1.0));
 }
 
-fn classes(at: vec2f) -> vec3f {
+// `pixel` is its size in cells.
+fn classes(at: vec2f, pixel: vec2f) -> vec3f {
     let p = between(at);
     let doubt = 1.0 - abs(2.0 * p - 1.0);
     let side = mix(BLUE, ORANGE, smoothstep(0.35, 0.65, p));
     let ground = mix(side * 0.62, DARK, 0.75 * doubt * doubt);
-    // The line where both classes are as likely is two pixels wide at any size.
-    let line = 1.0 - smoothstep(0.6, 1.4, abs(p - 0.5) / max(fwidth(p), 1e-5));
+    // The line where both classes are as likely is two pixels wide at any size. The slope comes from the cells: what lies
+    // beyond an edge of a triangle reads nothing, so `fwidth(p)` would be wrong there.
+    let right = between(at + vec2f(0.5, 0.0)) - between(at - vec2f(0.5, 0.0));
+    let down = between(at + vec2f(0.0, 0.5)) - between(at - vec2f(0.0, 0.5));
+    let slope = dot(abs(vec2f(right, down)), pixel);
+    let line = 1.0 - smoothstep(0.6, 1.4, abs(p - 0.5) / max(slope, 1e-5));
     return mix(ground, vec3f(1.0), line);
 }
 
@@ -88,13 +93,14 @@ fn light(c: vec3f) -> vec3f {
 @fragment
 fn shade(in: Corner) -> @location(0) vec4f {
     let i = cell(in.at);
+    let pixel = fwidth(in.at);
     var colour: vec3f;
     switch look.colours {
         case 0u: { colour = vec3f(number(3u * i), number(3u * i + 1u), number(3u * i + 2u)); }
         case 1u: { colour = vec3f(number(i)); }
         case 2u: { colour = signed(number(i)); }
         case 3u: { colour = share(number(i)); }
-        default: { colour = classes(in.at); }
+        default: { colour = classes(in.at, pixel); }
     }
     colour = clamp(colour, vec3f(0.0), vec3f(1.0));
     if linear {

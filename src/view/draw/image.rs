@@ -15,5 +15,5 @@ pub fn draw(ui: &Ui, room: Rect, pictures: &Pictures, scene: &Scene, canvas: &Ca
     captioned(ui, left(above, half), pictures, "target", &canvas.target);
     captioned(ui, right(above, half), pictures, "what the network paints now", &canvas.painted);
     let below = bottom(room, room.height() - height - GAP);
-    curves(ui, below, scene, "loss (squared error)", "PSNR: nearer is higher", Scale::Plain("dB"));
+    curves(ui, below, scene, "loss (squared error)", "PSNR (higher is nearer)", Scale::Plain("dB"));
 }
