@@ -13,8 +13,9 @@ use sunstone::tensor::{BceWithLogits, Reduction};
 const POINTS: usize = 400;
 const ROOM: usize = 1024;
 
-/// Cells of the surface in a row.
+/// Cells of the surface in a row, on a GPU and where a CPU stands in for one.
 const SIDE: usize = 160;
+const SOFTWARE_SIDE: usize = 80;
 
 const WIDTH: usize = 32;
 
@@ -37,7 +38,8 @@ pub struct Field {
     data: Data,
     points: Arc<Vec<Point>>,
     batch: Batch,
-    /// `[SIDE * SIDE, 2]`
+    /// Cells of the surface in a row, and their places, `[side * side, 2]`.
+    side: usize,
     cells: Tensor,
 }
 
@@ -71,9 +73,10 @@ impl Field {
     /// Learns `data`.
     pub fn new(data: Data, seed: u64, lr: f64, device: &Device) -> Result<Field> {
         let points = Arc::new(data.points(POINTS, seed));
-        let middle = |i: usize| (i as f32 + 0.5) / SIDE as f32 * 2.0 - 1.0;
+        let side = if device.caps().software { SOFTWARE_SIDE } else { SIDE };
+        let middle = |i: usize| (i as f32 + 0.5) / side as f32 * 2.0 - 1.0;
         // Rows go down, y goes up.
-        let cells: Vec<f32> = (0..SIDE * SIDE).flat_map(|i| [middle(i % SIDE), -middle(i / SIDE)]).collect();
+        let cells: Vec<f32> = (0..side * side).flat_map(|i| [middle(i % side), -middle(i / side)]).collect();
         let (model, optimizer) = Field::learner(seed, lr, device);
         Ok(Field {
             model,
@@ -83,7 +86,8 @@ impl Field {
             data,
             batch: Batch::new(&points, device),
             points,
-            cells: Tensor::from_slice(&cells, [SIDE * SIDE, 2], device),
+            side,
+            cells: Tensor::from_slice(&cells, [side * side, 2], device),
         })
     }
 
@@ -122,7 +126,7 @@ impl Mode for Field {
             (self.model.forward(&self.cells).sigmoid(), right.sum(..))
         });
         let quality = Some(right.item::<f32>()? as f64);
-        let surface = Grid::of(&surface, SIDE, SIDE, Colours::Classes)?;
+        let surface = Grid::of(&surface, self.side, self.side, Colours::Classes)?;
         Ok(Shown { quality, view: View::Field(Plane { surface, points: self.points.clone(), data: self.data }) })
     }
 

@@ -69,7 +69,7 @@ fn even(low: f64, high: f64) -> Vec<f64> {
 /// Draws the curve and its title into a rectangle.
 pub fn curve(painter: &Painter, rect: Rect, title: &str, series: &Series, scale: Scale, colour: Color32) {
     painter.rect_filled(rect, 4.0, DEEP);
-    let inner = Rect::from_min_max(rect.min + vec2(52.0, 30.0), rect.max - vec2(14.0, 26.0));
+    let inner = Rect::from_min_max(rect.min + vec2(52.0, 40.0), rect.max - vec2(14.0, 26.0));
     let head = pos2(rect.left() + 10.0, rect.top() + 7.0);
     painter.text(head, Align2::LEFT_TOP, title, font(15.0), QUIET);
     if let Some(last) = series.last() {
