@@ -152,3 +152,44 @@ impl Trainer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::field::Field;
+    use crate::view::gpu::Gpu;
+    use crate::view::points::Data;
+
+    #[test]
+    fn a_frame_does_what_was_asked_and_no_more_than_it_has_time_for() {
+        let Ok(gpu) = Gpu::open(None, None) else { return };
+        let mut trainer = Trainer::new(Box::new(Field::new(Data::Moons, 1, 0.01, &gpu.tensors).unwrap()), 3);
+        let mut step = |trainer: &mut Trainer, budget| trainer.frame(budget).unwrap().step;
+        assert_eq!(step(&mut trainer, None), 3);
+        let first = trainer.loss.points()[0];
+        // No step is as short as a nanosecond, and one is done at least.
+        assert_eq!(step(&mut trainer, Some(Duration::from_nanos(1))), 4);
+        trainer.obey(Command::Run(false)).unwrap();
+        assert_eq!((step(&mut trainer, None), trainer.rests()), (4, true));
+        trainer.obey(Command::Step).unwrap();
+        assert_eq!((step(&mut trainer, None), trainer.rests()), (5, true));
+        trainer.obey(Command::Restart(1)).unwrap();
+        trainer.obey(Command::Run(true)).unwrap();
+        assert_eq!(step(&mut trainer, None), 3);
+        assert_eq!(trainer.loss.points()[0], first, "a seed decides");
+        trainer.obey(Command::Touch(Touch::Point([0.5, 0.5], 1))).unwrap();
+        trainer.obey(Command::Save("nowhere/model.safetensors".into())).unwrap();
+        assert!(trainer.frame(None).unwrap().notice.is_some_and(|said| said.starts_with("not saved")));
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_stops_the_training_until_it_starts_again() {
+        let Ok(gpu) = Gpu::open(None, None) else { return };
+        let mut trainer = Trainer::new(Box::new(Field::new(Data::Rings, 1, 1e38, &gpu.tensors).unwrap()), 8);
+        let scene = trainer.frame(None).unwrap();
+        assert!(scene.trouble.is_some() && trainer.rests(), "step {}", scene.step);
+        assert_eq!(trainer.frame(None).unwrap().step, scene.step);
+        trainer.obey(Command::Restart(2)).unwrap();
+        assert!(!trainer.rests());
+    }
+}

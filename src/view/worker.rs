@@ -118,3 +118,39 @@ fn wait(trainer: &mut Trainer, receive: &Receiver<Message>) -> Result<bool> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::field::Field;
+    use crate::view::gpu::Gpu;
+    use crate::view::points::Data;
+
+    fn learn(gpu: &Gpu) -> Worker {
+        let device = gpu.tensors.clone();
+        Worker::start(move || Ok(Box::new(Field::new(Data::Moons, 1, 0.01, &device)?)), 1, || ())
+    }
+
+    #[test]
+    fn a_lost_device_is_told_and_another_one_learns() {
+        let Ok(gpu) = Gpu::open(None, None) else { return };
+        let worker = learn(&gpu);
+        while worker.latest().is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(worker.latest().is_some_and(|news| news.is_ok()));
+        gpu.backend.destroy();
+        while worker.latest().is_some_and(|news| news.is_ok()) {
+            worker.drawn();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(matches!(worker.latest(), Some(Err(Error::DeviceLost { .. }))));
+        worker.command(Command::Step);
+        drop(worker);
+        let again = learn(&Gpu::open(None, None).unwrap());
+        while again.latest().is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(again.latest().is_some_and(|news| news.is_ok()));
+    }
+}
