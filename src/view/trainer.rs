@@ -164,7 +164,7 @@ mod tests {
     fn a_frame_does_what_was_asked_and_no_more_than_it_has_time_for() {
         let Ok(gpu) = Gpu::open(None, None) else { return };
         let mut trainer = Trainer::new(Box::new(Field::new(Data::Moons, 1, 0.01, &gpu.tensors).unwrap()), 3);
-        let mut step = |trainer: &mut Trainer, budget| trainer.frame(budget).unwrap().step;
+        let step = |trainer: &mut Trainer, budget| trainer.frame(budget).unwrap().step;
         assert_eq!(step(&mut trainer, None), 3);
         let first = trainer.loss.points()[0];
         // No step is as short as a nanosecond, and one is done at least.
