@@ -169,7 +169,7 @@ impl Display {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Command::new("Xvfb");
         server
-            .args(["-displayfd", "1", "-screen", "0", "1280x900x24", "-nolisten", "tcp", "-fbdir"])
+            .args(["-displayfd", "1", "-screen", "0", "1280x900x24", "-nolisten", "tcp", "-noreset", "-fbdir"])
             .arg(folder.path());
         let mut server = Ended(server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
         let mut number = String::new();

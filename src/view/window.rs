@@ -47,6 +47,8 @@ fn open_display() -> Result<EventLoop<Wake>> {
 }
 
 fn no_display(why: &str) -> Error {
+    // winit tells where in its sources, then what.
+    let why = why.rsplit(": ").next().unwrap_or(why);
     let what = format!("a window ({why}); --frames N --screenshot FILE.png does without one");
     Error::Unsupported { device: "this machine".into(), what }
 }
