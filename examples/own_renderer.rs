@@ -26,7 +26,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let (device, queue) = pollster::block_on(adapter.request_device(&wanted))?;
     let tensors = Device::new("mine", WgpuBackend::from_device(device.clone(), queue.clone()));
 
-    let axis = Tensor::linspace(-12.0, 12.0, SIDE as usize, &tensors);
+    let axis = Tensor::linspace(-12.0, 12.0, SIDE as usize, DType::F32, &tensors);
     let (x, y) = (axis.reshape([1, -1]), axis.reshape([-1, 1]));
     let far = (x.square() + y.square()).sqrt();
     let heights = (&far * 2.0).sin() / (&far * 0.4 + 1.0);
