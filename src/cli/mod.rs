@@ -8,6 +8,8 @@ mod ops;
 mod output;
 mod session;
 mod text;
+#[cfg(feature = "view")]
+mod view;
 mod web;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +40,9 @@ enum Command {
     },
     /// Serve the page that trains in a browser, on this machine alone.
     Web(web::Args),
+    /// Watch a network learn, in a window.
+    #[cfg(feature = "view")]
+    View(view::Args),
     /// Train a network.
     Train {
         #[command(subcommand)]
@@ -65,6 +70,8 @@ pub fn run() -> ExitCode {
         Command::Devices { json } => devices::run(json),
         Command::Ops { json } => ops::run(json),
         Command::Web(args) => web::run(&args),
+        #[cfg(feature = "view")]
+        Command::View(args) => view::run(&args),
         Command::Train { what: Train::Digits(args) } => digits::run(&args),
         Command::Train { what: Train::Text(args) } => text::run(&args),
         Command::Generate(args) => generate::run(&args),

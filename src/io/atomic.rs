@@ -11,7 +11,7 @@ use std::path::Path;
 /// # Errors
 /// [`Error::Io`] with `path`.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn write(path: &Path, parts: &[&[u8]]) -> Result<()> {
+pub fn write(path: &Path, parts: &[&[u8]]) -> Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -32,7 +32,7 @@ pub(crate) fn write(path: &Path, parts: &[&[u8]]) -> Result<()> {
 
 /// In a browser there are no files.
 #[cfg(target_arch = "wasm32")]
-pub(crate) fn write(path: &Path, _: &[&[u8]]) -> Result<()> {
+pub fn write(path: &Path, _: &[&[u8]]) -> Result<()> {
     Err(Error::io(path, std::io::ErrorKind::Unsupported.into()))
 }
 

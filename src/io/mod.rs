@@ -1,6 +1,6 @@
 //! Files: tensors by name (safetensors), and checkpoints from which training resumes.
 
-pub(crate) mod atomic;
+pub mod atomic;
 pub mod checkpoint;
 pub mod safetensors;
 

@@ -16,6 +16,8 @@ mod display;
 mod draw;
 mod einsum;
 mod fit;
+#[cfg(feature = "wgpu")]
+mod gpu_buffer;
 mod half;
 mod index;
 mod interpolate;
@@ -44,6 +46,8 @@ pub use axes::Axes;
 pub use conv::{ConvOptions, ConvTransposeOptions, Padding};
 pub use ctc::CtcLoss;
 pub use custom::custom;
+#[cfg(feature = "wgpu")]
+pub use gpu_buffer::GpuBuffer;
 pub use interpolate::{InterpolateMode, InterpolateOptions};
 pub use loss::{BceWithLogits, CrossEntropy, NllLoss, Reduction};
 pub use map::Operand;

@@ -122,7 +122,7 @@ const predict = (page, path, device) =>
 function exchange(path, predictions) {
   const json = join(folder, 'predictions.json');
   writeFileSync(json, JSON.stringify(predictions));
-  execFileSync('cargo', ['test', '--quiet', '--test', 'exchange'], { cwd: root, env: { ...process.env, SUNSTONE_WEB_FILE: path, SUNSTONE_WEB_PREDICTIONS: json }, stdio: ['ignore', 'pipe', 'inherit'] });
+  execFileSync('cargo', ['test', '--quiet', '--test', 'exchange', '--features', process.env.SUNSTONE_FEATURES ?? ''], { cwd: root, env: { ...process.env, SUNSTONE_WEB_FILE: path, SUNSTONE_WEB_PREDICTIONS: json }, stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
 const parts = {

@@ -68,9 +68,20 @@ pub(super) async fn open_async(default_limits: bool) -> Result<(wgpu::Device, wg
     Ok((device, queue, name))
 }
 
-/// Opens adapter number `index` with all the limits it has.
+/// What finds the adapters, for a program that wants surfaces for its windows from it; `None` where wgpu was built for no
+/// API of this system.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
+pub fn instance() -> Option<&'static wgpu::Instance> {
+    host::instance()
+}
+
+/// Number `index` of [`adapters()`], for a program that opens the device itself and gives it to
+/// [`WgpuBackend::from_device`](super::WgpuBackend::from_device).
+///
+/// # Errors
+/// [`Error::UnknownDevice`] when there are not so many.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn adapter(index: usize) -> Result<wgpu::Adapter> {
     let mut all = listed();
     if index >= all.len() {
         let known = match all.len() {
@@ -79,7 +90,13 @@ pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
         };
         return Err(Error::UnknownDevice { name: format!("wgpu:{index}"), known });
     }
-    let adapter = all.swap_remove(index);
+    Ok(all.swap_remove(index))
+}
+
+/// Opens adapter number `index` with all the limits it has.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let adapter = adapter(index)?;
     host::open(
         &adapter,
         &wgpu::DeviceDescriptor {

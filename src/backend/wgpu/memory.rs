@@ -74,6 +74,12 @@ impl BlockSource for Core {
     }
 }
 
+/// The buffer behind a storage of any device of this backend; see [`Tensor::gpu_buffer`](crate::tensor::Tensor::gpu_buffer).
+pub(crate) fn lent(storage: &Storage) -> Result<Option<&wgpu::Buffer>> {
+    let Some(memory) = storage.memory::<Memory>() else { return Ok(None) };
+    memory.health.get().map_or(Ok(Some(&memory.buffer)), |error| Err(error.clone()))
+}
+
 impl Core {
     /// An error when no single buffer may be this large.
     pub(super) fn check_size(&self, bytes: usize) -> Result<()> {

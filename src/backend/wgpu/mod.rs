@@ -19,6 +19,9 @@ mod tests;
 mod timestamps;
 
 pub use adapters::{AdapterInfo, adapters};
+#[cfg(not(target_arch = "wasm32"))]
+pub use adapters::{adapter, instance};
+pub(crate) use memory::lent;
 
 use super::CachingManager;
 #[cfg(target_arch = "wasm32")]
@@ -95,7 +98,23 @@ impl WgpuBackend {
         Ok(WgpuBackend::new(format!("wgpu:{index}"), device, queue, memory))
     }
 
-    /// A backend over a device that the program has already; its callbacks for errors and loss are replaced.
+    /// A backend over a device that the program has already; its callbacks for errors and loss are replaced. Tensors and the
+    /// program's own pipelines then share the queue, and [`Tensor::gpu_buffer`](crate::tensor::Tensor::gpu_buffer) lends them
+    /// a tensor's memory.
+    ///
+    /// ```
+    /// use sunstone::prelude::*;
+    /// use sunstone::backend::wgpu::{WgpuBackend, adapter};
+    /// # fn run(device: wgpu::Device, queue: wgpu::Queue) -> Result<()> {
+    /// let device = Device::new("mine", WgpuBackend::from_device(device, queue));
+    /// assert_eq!(Tensor::arange(3, &device).sum(..).item::<i32>()?, 3);
+    /// # Ok(())
+    /// # }
+    /// # let Ok(adapter) = adapter(0) else { return Ok(()) };
+    /// # let wanted = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+    /// # let (device, queue) = pollster::block_on(adapter.request_device(&wanted)).unwrap();
+    /// # run(device, queue)
+    /// ```
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Arc<WgpuBackend> {
         WgpuBackend::new("wgpu".into(), device, queue, Arc::new(CachingManager::new()))
     }

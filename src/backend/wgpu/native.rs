@@ -19,8 +19,8 @@ impl Late {
     }
 }
 
-/// Every adapter of the APIs that compute well; empty when no driver can be loaded.
-pub(super) fn all_adapters() -> Vec<wgpu::Adapter> {
+/// The one instance of the process, for the APIs that compute well.
+pub(super) fn instance() -> Option<&'static wgpu::Instance> {
     static INSTANCE: LazyLock<Option<wgpu::Instance>> = LazyLock::new(|| {
         let apis = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
         // `Instance::new` panics when it was built for none of them.
@@ -33,7 +33,12 @@ pub(super) fn all_adapters() -> Vec<wgpu::Adapter> {
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         }))
     });
-    INSTANCE.as_ref().map_or(Vec::new(), |i| pollster::block_on(i.enumerate_adapters(wgpu::Backends::all())))
+    INSTANCE.as_ref()
+}
+
+/// Every adapter; empty when no driver can be loaded.
+pub(super) fn all_adapters() -> Vec<wgpu::Adapter> {
+    instance().map_or(Vec::new(), |i| pollster::block_on(i.enumerate_adapters(wgpu::Backends::all())))
 }
 
 /// Opens an adapter.
