@@ -11,10 +11,11 @@ use crate::plan::{Loop, Reg, Store};
 /// Invocations in a workgroup.
 const GROUP: usize = 256;
 
-/// The kernel of a loop without folds.
-pub fn map(l: &Loop) -> Result<KernelSource> {
+/// The kernel of a loop without folds. A CPU that emulates a GPU (`emulated`) reads across rows well, but waits long at
+/// barriers.
+pub fn map(l: &Loop, emulated: bool) -> Result<KernelSource> {
     let l = merge_axes(l);
-    if let Some(turned) = Turn::of(&l) {
+    if let Some(turned) = Turn::of(&l).filter(|_| !emulated) {
         return turn(&l, &turned);
     }
     if let Some(v) = l.outer.len().checked_sub(1).and_then(|last| Vectors::cut(&l, last)) {

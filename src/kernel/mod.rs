@@ -103,7 +103,7 @@ pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
 
 fn generate_for(step: &Step, emulated: bool) -> Result<Vec<KernelSource>> {
     match step {
-        Step::Loop(l) => loop_kernel(l).map(|k| vec![k]),
+        Step::Loop(l) => loop_kernel(l, emulated).map(|k| vec![k]),
         Step::Contract(c) => contract::contract(c, emulated).map(|k| vec![k]),
         Step::Attention(a) => attention::attention(a).map(|k| vec![k]),
         Step::AttentionGrad(a) => attention::attention_grad(a),
@@ -123,8 +123,8 @@ pub fn generate_plan(plan: &Plan, emulated: bool) -> Result<Vec<(usize, KernelSo
     Ok(kernels)
 }
 
-fn loop_kernel(l: &crate::plan::Loop) -> Result<KernelSource> {
-    if l.reduces() || !l.inner.is_empty() { fold::fold(l) } else { map::map(l) }
+fn loop_kernel(l: &crate::plan::Loop, emulated: bool) -> Result<KernelSource> {
+    if l.reduces() || !l.inner.is_empty() { fold::fold(l) } else { map::map(l, emulated) }
 }
 
 fn custom(c: &Custom) -> Result<KernelSource> {

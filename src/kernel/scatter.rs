@@ -12,7 +12,7 @@ use crate::shape::{Dims, Shape};
 pub fn scatter(s: &Scatter) -> Result<Vec<KernelSource>> {
     let mut kernels = Vec::new();
     if s.base.slot != s.out {
-        kernels.push(map::map(&copy(s))?);
+        kernels.push(map::map(&copy(s), false)?);
     }
     // What integers come to does not depend on the order.
     if s.deterministic && s.dtype.is_float() {
