@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn native_conversions_stand_in_for_those_on_bits() {
-        let plain = functions_for("let x = round_f16(f32_from_f16(y)); let z = bf16_pair(x, x);");
+        let plain =
+            functions_for("let x = round_f16(f32_from_f16(y)); let h = f16_from_f32(x); let z = bf16_pair(x, x);");
         let module = format!("// kernel\n{plain}@compute @workgroup_size(1)\nfn main() {{\n}}\n");
         let native = with_native_halves(&module, true);
         assert!(native.contains("return unpack2x16float(bits).x;") && native.contains("pack2x16float(vec2(x, 0.0))"));
