@@ -9,6 +9,7 @@ use sunstone::registry;
 
 /// Public functions in the files of `src/tensor` that are no ops: handles, host transfer, bookkeeping of gradients.
 const NO_OPS: &[&str] = &[
+    "gpu_buffer",
     "backward",
     "backward_graph",
     "custom",

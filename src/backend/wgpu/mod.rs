@@ -113,7 +113,8 @@ impl WgpuBackend {
     /// # let Ok(adapter) = adapter(0) else { return Ok(()) };
     /// # let wanted = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
     /// # let (device, queue) = pollster::block_on(adapter.request_device(&wanted)).unwrap();
-    /// # run(device, queue)
+    /// # run(device, queue)?;
+    /// # Ok::<(), sunstone::Error>(())
     /// ```
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Arc<WgpuBackend> {
         WgpuBackend::new("wgpu".into(), device, queue, Arc::new(CachingManager::new()))
