@@ -141,6 +141,22 @@ const parts = {
     exchange(path, await predict(page, path, 'wgpu:0'));
     return `${await page.locator('#device option:checked').textContent()}: ${result}; its file predicts the same natively`;
   },
+  async 'the least that a browser offers'() {
+    // WebGPU's default limits and no optional feature, whatever is asked for.
+    const least = '{ const p = GPUAdapter.prototype, ask = p.requestDevice; p.requestDevice = function () { return ask.call(this); }; }\n';
+    let patched = 0;
+    const prepare = (page) => page.route('**/worker.js', async (route) => {
+      const response = await route.fetch();
+      patched += 1;
+      await route.fulfill({ response, body: least + (await response.text()) });
+    });
+    const page = await open('?device=wgpu:0', { prepare });
+    assert(patched, 'the worker was not loaded through the test');
+    const result = await learns(page, 95);
+    const path = await save(page, '#digits-save');
+    exchange(path, await predict(page, path, 'wgpu:0'));
+    return `default limits: ${result}`;
+  },
   async 'a file of the command line'() {
     const path = join(folder, 'cli.safetensors');
     execFileSync(sunstone, ['train', 'digits', '--model', 'mlp', '--epochs', '1', '--device', 'cpu', '--json', '--save', path]);
