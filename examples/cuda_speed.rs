@@ -1,6 +1,7 @@
 //! What a GPU does, as `name milliseconds` lines that `examples/peers/speed.py` prints for PyTorch too.
 //!
-//! `cargo run --release --example cuda_speed [DEVICE [rows|products|attention|train|long ..]]`; `long` is run only when asked for.
+//! `cargo run --release --example cuda_speed [DEVICE [rows|products|attention|train|first|long ..]]`; `first` and `long` are run
+//! only when asked for.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,6 +14,7 @@ use sunstone::prelude::*;
 use sunstone::tensor::AttentionOptions;
 
 fn main() -> Result<()> {
+    let began = Instant::now();
     let name = std::env::args().nth(1).unwrap_or("cuda:0".into());
     let device = Device::open(&name)?;
     println!("# {}; {}", device.caps().hardware, device.caps().driver);
@@ -21,6 +23,9 @@ fn main() -> Result<()> {
     }
     let wanted: Vec<String> = std::env::args().skip(2).collect();
     let section = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
+    if wanted.iter().any(|w| w == "first") {
+        first(&device, began)?;
+    }
     if section("rows") {
         rows(&device)?;
     }
@@ -332,6 +337,25 @@ fn gpt_step(device: &Device, name: &str, products: DType) -> Result<()> {
     time(device, name, 5, &mut step)?;
     kernels(device, &mut step)?;
     println!("# {} bytes reserved", device.stats().bytes_reserved);
+    Ok(())
+}
+
+/// The time from the program's start to the end of one step of the digits cnn, and from there to that of GPT-2.
+fn first(device: &Device, began: Instant) -> Result<()> {
+    let model = Digits::cnn(&Init::new(0, device));
+    let x = Generator::new(3).rand([256, 784], device);
+    let targets = Tensor::zeros([256], DType::I32, device);
+    let loss = model.forward(&x).cross_entropy(&targets);
+    Adam::new(model.parameters(), 1e-3).step(loss.backward()?)?;
+    device.synchronize()?;
+    let small = began.elapsed().as_secs_f64();
+    let mut step = gpt(device, DType::BF16)?;
+    step()?;
+    device.synchronize()?;
+    println!(
+        "# from the start to the end of a cnn's first step {small:.2} s, then of GPT-2's {:.2} s",
+        began.elapsed().as_secs_f64() - small
+    );
     Ok(())
 }
 

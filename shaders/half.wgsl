@@ -75,6 +75,20 @@ fn exp_half(x: f32) -> f32 {
     return select(exp(clamp(x, -106.0, 90.0)), x, is_nan(x));
 }
 
+// 1 - 2^(t·p(t)), p being fitted for the least absolute error (1.5e-7), which is a small relative one from 0.02 on. Half of
+// what erf_f32 computes.
+fn erf_half(x: f32) -> f32 {
+    let t = min(abs(x), 4.0);
+    var p = fma(1.0021038e-4, t, -4.6151323e-4);
+    p = fma(p, t, -2.3023628e-3);
+    p = fma(p, t, 2.9452637e-2);
+    p = fma(p, t, -1.4896372e-1);
+    p = fma(p, t, -9.1832864e-1);
+    p = fma(p, t, -1.6279137);
+    let far = copysign_f32(1.0 - exp2(p * t), x);
+    return select(select(far, x * 1.1283792, t < 0.02), x, is_nan(x));
+}
+
 // By way of the reciprocal, which is found once where many are divided by the same.
 fn div_half(a: f32, b: f32) -> f32 {
     var scale = select(1.0, 0.25, abs(b) > 8.507059e37);

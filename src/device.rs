@@ -326,6 +326,11 @@ pub trait Executable: Send + Sync {
         Err(Error::Unsupported { device: "this device".into(), what: "the times of single kernels".into() })
     }
 
+    /// Kernels that one run starts.
+    fn launches(&self) -> usize {
+        self.plan().kernels()
+    }
+
     /// The generated kernels as text, for `SUNSTONE_DEBUG=kernels` and for snapshots; empty where there are none.
     fn kernels(&self) -> Vec<String> {
         Vec::new()

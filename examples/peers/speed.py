@@ -7,6 +7,7 @@ row, PyTorch's time divided by ours. `--compile` adds rows for `torch.compile`.
 """
 
 import argparse
+import copy
 import statistics
 import subprocess
 import sys
@@ -112,19 +113,22 @@ def training(name, model, batch, flat):
     x = torch.rand(batch, 784, device="cuda")
     x = x if flat else x.view(batch, 1, 28, 28)
     t = torch.arange(batch, device="cuda") % 10
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+    def stepper(model, compiled=False, **more):
+        optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True, **more)
+        forward = torch.compile(model, mode="reduce-overhead") if compiled else model
 
-    def step(model=model):
-        optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(model(x), t).backward()
-        optimizer.step()
+        def step():
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(forward(x), t).backward()
+            optimizer.step()
 
-    timed(name, 100, step)
+        return step
+
+    timed(name, 100, stepper(copy.deepcopy(model)))
     if options.compile:
-        compiled = torch.compile(model, mode="reduce-overhead")
-        timed(f"{name}_compiled", 100, lambda: step(compiled), name)
+        timed(f"{name}_compiled", 100, stepper(copy.deepcopy(model), compiled=True), name)
     # The same step as a captured CUDA graph.
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True, capturable=True)
+    step = stepper(model, capturable=True)
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         for _ in range(3):

@@ -5,7 +5,7 @@
 
 use super::pairs::stores_half;
 use super::write::{Body, Writer};
-use super::{KernelSource, Result, count, ops, spread, unsupported};
+use super::{KernelSource, Result, count, ops, parts, rows, spread, unsupported};
 use crate::dtype::DType;
 use crate::plan::{Contract, ContractKind, ConvSizes, Operand};
 use crate::shape::Dims;
@@ -34,36 +34,14 @@ struct Product {
 
 /// The kernel of a contraction with its epilogue. `emulated` is told of [`generate_plan`](super::generate_plan).
 pub fn contract(c: &Contract, emulated: bool) -> Result<KernelSource> {
-    if ops::computed(c.dtype) != DType::F32 {
-        return Err(unsupported(format!("products of {}; cast to f32 first", c.dtype)));
-    }
     let mut w = Writer::default();
-    w.touch(c.a.slot, c.dtype, false)?;
-    w.touch(c.b.slot, c.dtype, false)?;
+    touch(&mut w, c)?;
     w.touch_loop(&c.epilogue, |s| stores_half(&c.epilogue, s))?;
-    let product = match &c.kind {
-        ContractKind::Matmul { batch, m, n, k } => matmul(&mut w, c, batch, [*m, *n, *k])?,
-        ContractKind::Conv(s) => forward(&mut w, c, s)?,
-        ContractKind::ConvDataGrad(s) => data_grad(&mut w, c, s)?,
-        ContractKind::ConvFilterGrad(s) => filter_grad(&mut w, c, s)?,
-    };
+    let product = product(&mut w, c)?;
     let (name, file, groups) = product.choose(emulated);
     let dispatch = spread(groups)?;
     let mut text = file.to_owned();
-    if name == "matmul" {
-        let _ = write!(text, "\nconst A_ALONG_K = {};\nconst B_ALONG_K = {};\n", product.a_along_k, product.b_along_k);
-    }
-    let sizes = [
-        ("size_m", product.m),
-        ("size_n", product.n),
-        ("size_k", product.k),
-        ("batches", product.batches),
-        ("groups_x", dispatch[0] as usize),
-    ];
-    for (name, size) in sizes {
-        let size = w.count(count(size)?);
-        let _ = write!(text, "\nfn {name}() -> u32 {{\n    return {size};\n}}\n");
-    }
+    product.frame(&mut w, name, &mut text, dispatch[0])?;
     let _ = write!(text, "\nfn load_a(batch: u32, m: u32, k: u32) -> f32 {{\n{}}}\n", product.a);
     let _ = write!(text, "\nfn load_b(batch: u32, k: u32, n: u32) -> f32 {{\n{}}}\n", product.b);
     let (mut body, mut epilogue) = Body::new(&mut w, &c.epilogue, "    ");
@@ -78,6 +56,70 @@ pub fn contract(c: &Contract, emulated: bool) -> Result<KernelSource> {
     Ok(w.finish(name, "", &text, dispatch))
 }
 
+/// Into how many parts its sums are cut, on a GPU; 1 where that does not pay.
+pub fn parts(c: &Contract) -> Result<usize> {
+    let mut w = Writer::default();
+    touch(&mut w, c)?;
+    let product = product(&mut w, c)?;
+    let (_, file, groups) = product.choose(false);
+    Ok(if file == TILED { parts::worth(groups, product.k) } else { 1 })
+}
+
+/// The kernel that makes the sums of `parts` parts, to slot `scratch`: `[parts, elements..]`.
+pub fn sums(c: &Contract, parts: usize, scratch: usize) -> Result<KernelSource> {
+    let mut w = Writer::default();
+    touch(&mut w, c)?;
+    w.touch(scratch, DType::F32, true)?;
+    let mut product = product(&mut w, c)?;
+    let (terms, elements) = (product.k, product.sizes.iter().product());
+    product.k = terms.div_ceil(parts);
+    product.batches *= parts;
+    let (name, file, groups) = ("matmul", TILED, product.tiles());
+    let dispatch = spread(groups)?;
+    let mut text = file.to_owned();
+    product.frame(&mut w, name, &mut text, dispatch[0])?;
+    for (name, n) in [("parts", parts), ("terms", terms), ("elements", elements)] {
+        text += &rows::number(&mut w, name, count(n)?);
+    }
+    // What a kernel takes for a batch is a part of one.
+    let _ = write!(
+        text,
+        "\nfn term_a(batch: u32, m: u32, k: u32) -> f32 {{\n{}}}\n\nfn term_b(batch: u32, k: u32, n: u32) -> f32 {{\n{}}}\n\n\
+         fn load_a(batch: u32, m: u32, k: u32) -> f32 {{\n    let term = batch % parts() * size_k() + k;\n    \
+         if (term >= terms()) {{\n        return 0.0;\n    }}\n    return term_a(batch / parts(), m, term);\n}}\n\n\
+         fn load_b(batch: u32, k: u32, n: u32) -> f32 {{\n    let term = batch % parts() * size_k() + k;\n    \
+         if (term >= terms()) {{\n        return 0.0;\n    }}\n    return term_b(batch / parts(), term, n);\n}}\n",
+        product.a, product.b
+    );
+    let point = &product.point;
+    let element = product.element(&mut w);
+    let store = w.store(scratch, DType::F32, "i32(own % parts() * elements()) + place", "value")?;
+    let _ = write!(
+        text,
+        "\nfn store(own: u32, m: u32, n: u32, value: f32) {{\n    let batch = own / parts();\n{point}    let place = {element};\n    \
+         {store}\n}}\n"
+    );
+    Ok(w.finish(name, "", &text, dispatch))
+}
+
+/// Says what a contraction reads. Fails where no kernel multiplies such numbers.
+fn touch(w: &mut Writer, c: &Contract) -> Result<()> {
+    if ops::computed(c.dtype) != DType::F32 {
+        return Err(unsupported(format!("products of {}; cast to f32 first", c.dtype)));
+    }
+    w.touch(c.a.slot, c.dtype, false)?;
+    w.touch(c.b.slot, c.dtype, false)
+}
+
+fn product(w: &mut Writer, c: &Contract) -> Result<Product> {
+    match &c.kind {
+        ContractKind::Matmul { batch, m, n, k } => matmul(w, c, batch, [*m, *n, *k]),
+        ContractKind::Conv(s) => forward(w, c, s),
+        ContractKind::ConvDataGrad(s) => data_grad(w, c, s),
+        ContractKind::ConvFilterGrad(s) => filter_grad(w, c, s),
+    }
+}
+
 impl Product {
     /// The lines of `store` that find the point of an epilogue over `outer`: the result's own sizes, or others that
     /// count the same elements in the same order.
@@ -85,13 +127,43 @@ impl Product {
         if *outer == self.sizes {
             return Ok(self.point.clone());
         }
+        let element = self.element(w);
+        let decode = w.indices("element", "i", outer, "    ")?;
+        let own = &self.point;
+        Ok(format!("    var element: u32;\n    {{\n{own}    element = u32({element});\n    }}\n{decode}"))
+    }
+
+    /// The number of element `i0..` of the result.
+    fn element(&self, w: &mut Writer) -> String {
         let mut element = String::from("i0");
         for d in 1..self.sizes.len() {
             element = format!("({element} * {} + i{d})", w.int(self.sizes[d] as i64));
         }
-        let decode = w.indices("element", "i", outer, "    ")?;
-        let own = &self.point;
-        Ok(format!("    var element: u32;\n    {{\n{own}    element = u32({element});\n    }}\n{decode}"))
+        element
+    }
+
+    /// What the kernels of `shaders/matmul*.wgsl` know of it.
+    fn frame(&self, w: &mut Writer, name: &str, text: &mut String, width: u32) -> Result<()> {
+        if name == "matmul" {
+            let _ = write!(text, "\nconst A_ALONG_K = {};\nconst B_ALONG_K = {};\n", self.a_along_k, self.b_along_k);
+        }
+        let sizes = [
+            ("size_m", self.m),
+            ("size_n", self.n),
+            ("size_k", self.k),
+            ("batches", self.batches),
+            ("groups_x", width as usize),
+        ];
+        for (name, size) in sizes {
+            let size = w.count(count(size)?);
+            let _ = write!(text, "\nfn {name}() -> u32 {{\n    return {size};\n}}\n");
+        }
+        Ok(())
+    }
+
+    /// Workgroups of the tiled kernel.
+    fn tiles(&self) -> usize {
+        self.m.div_ceil(64) * self.n.div_ceil(64) * self.batches
     }
 
     /// The kernel for these sizes, and how many workgroups it takes.
@@ -101,13 +173,15 @@ impl Product {
             return ("matmul_emulated", EMULATED, self.m.div_ceil(64) * self.n.div_ceil(16) * self.batches);
         }
         let small = self.m < 16 || self.n < 16 || elements < 64 * 64 * 2 || self.k < 8;
-        if small && (elements <= 4096 && self.k >= 1024 || self.k >= 1 << 16) {
+        // By a vector, whose terms lie as the matrix's do, so that neighbours read neighbours.
+        let vector = self.k >= 256 && (self.n == 1 && self.a_along_k || self.m == 1 && self.b_along_k);
+        if small && (vector || elements <= 4096 && self.k >= 1024 || self.k >= 1 << 16) {
             return ("matmul_long", LONG, elements);
         }
         if small {
             return ("matmul_small", SMALL, elements.div_ceil(64));
         }
-        ("matmul", TILED, self.m.div_ceil(64) * self.n.div_ceil(64) * self.batches)
+        ("matmul", TILED, self.tiles())
     }
 }
 

@@ -15,6 +15,7 @@ mod library;
 mod map;
 mod ops;
 mod pairs;
+mod parts;
 mod rows;
 mod scan;
 mod scatter;
@@ -114,13 +115,29 @@ fn generate_for(step: &Step, emulated: bool) -> Result<Vec<KernelSource>> {
     }
 }
 
-/// The kernels of all steps of a plan, each with its step's place. Where a CPU emulates a GPU (`emulated`), some are shaped for it.
-pub fn generate_plan(plan: &Plan, emulated: bool) -> Result<Vec<(usize, KernelSource)>> {
-    let mut kernels = Vec::new();
+/// The kernels of a plan.
+#[derive(Debug)]
+pub struct Generated {
+    /// In order, each with its step's place.
+    pub kernels: Vec<(usize, KernelSource)>,
+    /// Bytes of a slot after the plan's own, which some kernels leave sums in for the next one; 0 where none does.
+    pub scratch: usize,
+}
+
+/// The kernels of all steps of a plan. Where a CPU emulates a GPU (`emulated`), some are shaped for it.
+pub fn generate_plan(plan: &Plan, emulated: bool) -> Result<Generated> {
+    let mut generated = Generated { kernels: Vec::new(), scratch: 0 };
     for (i, step) in plan.steps.iter().enumerate() {
-        kernels.extend(generate_for(step, emulated)?.into_iter().map(|kernel| (i, kernel)));
+        if let (Step::Contract(c), false) = (step, emulated)
+            && let Some((kernels, bytes)) = parts::contract_in_parts(c, plan.slots.len())?
+        {
+            generated.kernels.extend(kernels.map(|kernel| (i, kernel)));
+            generated.scratch = generated.scratch.max(bytes);
+            continue;
+        }
+        generated.kernels.extend(generate_for(step, emulated)?.into_iter().map(|kernel| (i, kernel)));
     }
-    Ok(kernels)
+    Ok(generated)
 }
 
 fn loop_kernel(l: &crate::plan::Loop, emulated: bool) -> Result<KernelSource> {

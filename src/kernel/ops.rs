@@ -63,7 +63,7 @@ fn wrapped(dtype: DType, expression: String) -> String {
 pub fn unary(op: UnaryOp, dtype: DType, x: &str, near: bool) -> String {
     use UnaryOp::*;
     let value = match op {
-        Exp if near => format!("exp_half({x})"),
+        Exp | Erf if near => format!("{}_half({x})", op.name()),
         _ => unrounded_unary(op, computed(dtype), x),
     };
     match op {

@@ -140,6 +140,35 @@ impl InstrKind {
         }
     }
 
+    /// Replaces every operand `r` by `regs[r]`.
+    pub(crate) fn rename(&mut self, regs: &[Reg]) {
+        use InstrKind::*;
+        let guard = |g: &mut Option<Reg>| {
+            if let Some(r) = g {
+                *r = regs[*r];
+            }
+        };
+        match self {
+            Load { guard: g, .. } => guard(g),
+            Gather { index, guard: g, .. } => {
+                *index = regs[*index];
+                guard(g);
+            }
+            InBounds { and, .. } => guard(and),
+            Accumulator | Param { .. } | Iota { .. } | Random { .. } => {}
+            Unary { src, .. } | Cast { src } | Reduce { src, .. } | ArgReduce { src, .. } => *src = regs[*src],
+            Binary { lhs, rhs, .. } => {
+                *lhs = regs[*lhs];
+                *rhs = regs[*rhs];
+            }
+            Select { condition, on_true, on_false } => {
+                for r in [condition, on_true, on_false] {
+                    *r = regs[*r];
+                }
+            }
+        }
+    }
+
     /// The linear function it evaluates, if it has one.
     pub fn affine(&self) -> Option<&Affine> {
         use InstrKind::*;

@@ -83,7 +83,7 @@ fn join(a: &Kernel, b: &Kernel, caps: &Caps) -> Option<Kernel> {
         if let Some(at) = instr.kind.affine_mut() {
             *at = widen(at);
         }
-        rename(&mut instr.kind, &regs);
+        instr.kind.rename(&regs);
         let made = instr.kind.slot().and_then(|slot| first.stores.iter().find(|s| s.slot == slot));
         if let Some(store) = made {
             match &instr.kind {
@@ -131,35 +131,6 @@ fn join(a: &Kernel, b: &Kernel, caps: &Caps) -> Option<Kernel> {
     Some(Kernel { work, makes })
 }
 
-/// Replaces operand registers by `regs[..]`.
-fn rename(kind: &mut InstrKind, regs: &[Reg]) {
-    use InstrKind::*;
-    let guard = |g: &mut Option<Reg>| {
-        if let Some(r) = g {
-            *r = regs[*r];
-        }
-    };
-    match kind {
-        Load { guard: g, .. } => guard(g),
-        Gather { index, guard: g, .. } => {
-            *index = regs[*index];
-            guard(g);
-        }
-        InBounds { and, .. } => guard(and),
-        Accumulator | Param { .. } | Iota { .. } | Random { .. } => {}
-        Unary { src, .. } | Cast { src } | Reduce { src, .. } | ArgReduce { src, .. } => *src = regs[*src],
-        Binary { lhs, rhs, .. } => {
-            *lhs = regs[*lhs];
-            *rhs = regs[*rhs];
-        }
-        Select { condition, on_true, on_false } => {
-            for r in [condition, on_true, on_false] {
-                *r = regs[*r];
-            }
-        }
-    }
-}
-
 /// Drops stores of values that are no results and that no kernel reads, and then whatever only they needed.
 fn prune(graph: &Graph, decisions: &Decisions, numbering: &Numbering, kernels: &mut Vec<Kernel>) {
     let mut read: FxHashSet<usize> = kernels.iter().flat_map(Kernel::reads).collect();
@@ -203,7 +174,7 @@ fn sweep(body: &mut Loop) {
     let mut kept = Vec::new();
     for (r, mut instr) in std::mem::take(&mut body.instrs).into_iter().enumerate() {
         if needed[r] {
-            rename(&mut instr.kind, &regs);
+            instr.kind.rename(&regs);
             regs[r] = kept.len();
             kept.push(instr);
         }

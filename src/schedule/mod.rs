@@ -78,7 +78,7 @@ fn run(device: &Device, plans: &mut PlanCache, graph: &Graph, history: History) 
     let slots = take_slots(device, plan, graph).map_err(|e| with_largest(e, graph))?;
     plans.ran(plan);
     device.run(&*executable, &slots, &graph.scalars())?;
-    device.counters().kernels_launched.fetch_add(plan.kernels() as u64, Ordering::Relaxed);
+    device.counters().kernels_launched.fetch_add(executable.launches() as u64, Ordering::Relaxed);
     for Output { node, out, slot, layout } in &plan.outputs {
         let realized = Realized { storage: slots[*slot].clone(), layout: layout.clone() };
         graph.nodes[*node].state().realized[*out] = Some(realized);

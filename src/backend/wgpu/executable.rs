@@ -1,13 +1,13 @@
 //! A plan made ready: its pipelines, the numbers of all its kernels in one buffer, and its bind groups.
 
-use super::Core;
 use super::memory::Memory;
 use super::pipelines::Pipeline;
 #[cfg(not(target_arch = "wasm32"))]
 use super::timestamps::Timestamps;
+use super::{Core, WgpuBackend};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::device::KernelTime;
-use crate::device::{Executable, Storage};
+use crate::device::{Backend, Executable, Storage};
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
 use crate::kernel::{self, KernelSource};
@@ -25,6 +25,8 @@ pub(super) struct WgpuExecutable {
     launches: Vec<Launch>,
     /// Every kernel's uniform block, each in a region of its own.
     uniforms: Option<wgpu::Buffer>,
+    /// What kernels leave for the next one within a step; a slot after the plan's own.
+    scratch: Option<Arc<Storage>>,
     /// For each of the plan's origins, its name on the device.
     tags: Vec<u32>,
     /// Also orders the runs, each with its numbers.
@@ -59,12 +61,14 @@ struct State {
 type Memories = SmallVec<[u64; 8]>;
 
 impl WgpuExecutable {
-    pub fn new(core: &Arc<Core>, plan: Arc<Plan>) -> Result<WgpuExecutable> {
+    pub fn new(backend: &WgpuBackend, plan: Arc<Plan>) -> Result<WgpuExecutable> {
+        let core = &backend.core;
         core.check()?;
         let align = core.device.limits().min_uniform_buffer_offset_alignment.max(16) as u64;
         let mut launches = Vec::new();
         let mut end = 0;
-        for (step, source) in kernel::generate_plan(&plan, core.emulated)? {
+        let generated = kernel::generate_plan(&plan, core.emulated)?;
+        for (step, source) in generated.kernels {
             core.check_launch(&source)?;
             let pipeline = core.pipeline(&source)?;
             let offset = end;
@@ -79,10 +83,14 @@ impl WgpuExecutable {
                 mapped_at_creation: false,
             })
         });
+        let scratch = match generated.scratch {
+            0 => None,
+            bytes => Some(Arc::new(backend.allocate(bytes)?)),
+        };
         core.check()?;
         let tags = plan.origins.iter().map(|o| core.flags.tag(o)).collect();
         let state = State { scalars: None, groups: launches.iter().map(|_| Vec::new()).collect() };
-        Ok(WgpuExecutable { core: core.clone(), plan, launches, uniforms, tags, state: Mutex::new(state) })
+        Ok(WgpuExecutable { core: core.clone(), plan, launches, uniforms, scratch, tags, state: Mutex::new(state) })
     }
 
     /// Writes the numbers, unless those that are there still hold. Runs that are under way have theirs: writes take
@@ -118,8 +126,9 @@ impl WgpuExecutable {
         let core = &self.core;
         let mut memories: SmallVec<[&Memory; 8]> = SmallVec::new();
         for binding in &launch.source.bindings {
-            let storage =
-                slots.get(binding.slot).ok_or_else(|| core.error(format!("slot {} is missing", binding.slot)))?;
+            let own = self.scratch.as_ref().filter(|_| binding.slot == slots.len());
+            let storage = (slots.get(binding.slot).or(own))
+                .ok_or_else(|| core.error(format!("slot {} is missing", binding.slot)))?;
             memories.push(core.memory(storage)?);
         }
         let ids: Memories = memories.iter().map(|m| m.id).collect();
@@ -279,6 +288,10 @@ impl Executable for WgpuExecutable {
             ..KernelTime::default()
         });
         Ok(times.collect())
+    }
+
+    fn launches(&self) -> usize {
+        self.launches.iter().filter(|launch| !launch.is_empty()).count()
     }
 
     fn kernels(&self) -> Vec<String> {

@@ -250,7 +250,7 @@ impl Backend for WgpuBackend {
     }
 
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {
-        Ok(Box::new(executable::WgpuExecutable::new(&self.core, plan)?))
+        Ok(Box::new(executable::WgpuExecutable::new(self, plan)?))
     }
 
     fn synchronize(&self) -> Result<()> {

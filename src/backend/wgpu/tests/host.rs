@@ -54,7 +54,7 @@ impl Backend for Watched {
         self.0.read(storage, dtype, start, count)
     }
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {
-        Ok(Box::new(WatchedPlan(WgpuExecutable::new(&self.0.core, plan)?, self.0.clone(), self.1.clone())))
+        Ok(Box::new(WatchedPlan(WgpuExecutable::new(&self.0, plan)?, self.0.clone(), self.1.clone())))
     }
     fn synchronize(&self) -> Result<()> {
         self.0.synchronize()

@@ -1,0 +1,60 @@
+//! A contraction of few elements and long sums, cut along its sums: one kernel makes the sums of all parts, so that every
+//! workgroup of the device has one, and a fold adds them up, in order, and does what follows.
+
+use super::{KernelSource, Result, contract, fold};
+use crate::dtype::DType;
+use crate::graph::ReduceOp;
+use crate::plan::{Affine, Contract, Instr, InstrKind, Level, Loop, Reg};
+use crate::shape::{Dims, Shape};
+
+/// Workgroups that fill a device.
+const WORKGROUPS: usize = 512;
+
+/// The fewest terms of a part: more parts would only be more to add up.
+const SHORTEST: usize = 256;
+
+/// Parts that the sums of so many terms are worth, where whole sums would be made by `workgroups`.
+pub fn worth(workgroups: usize, terms: usize) -> usize {
+    (WORKGROUPS / workgroups.max(1)).min(terms / SHORTEST).max(1)
+}
+
+/// Both kernels, and the bytes of slot `scratch`, which the parts' sums lie in between them; none where it is not worth it.
+pub fn contract_in_parts(c: &Contract, scratch: usize) -> Result<Option<([KernelSource; 2], usize)>> {
+    let parts = contract::parts(c)?;
+    if parts < 2 {
+        return Ok(None);
+    }
+    let bytes = parts * c.epilogue.outer_len() * DType::F32.bytes();
+    let sums = contract::sums(c, parts, scratch)?;
+    Ok(Some(([sums, fold::fold(&rest(c, parts, scratch))?], bytes)))
+}
+
+/// The epilogue as a loop over the parts' sums: `[parts, elements..]`, in `f32`.
+fn rest(c: &Contract, parts: usize, scratch: usize) -> Loop {
+    let e = &c.epilogue;
+    let widened = |at: &Affine, along: i64| {
+        let strides: Dims<i64> = at.strides.iter().copied().chain([along]).collect();
+        Affine { offset: at.offset, strides }
+    };
+    let contiguous = Affine { offset: 0, strides: Shape::from(&e.outer[..]).strides() };
+    let part = InstrKind::Load { slot: scratch, at: widened(&contiguous, e.outer_len() as i64), guard: None };
+    let mut instrs = vec![
+        Instr { kind: part, dtype: DType::F32, level: Level::Inner },
+        Instr { kind: InstrKind::Reduce { op: ReduceOp::Sum, src: 0 }, dtype: DType::F32, level: Level::Outer },
+    ];
+    let regs: Vec<Reg> = (0..e.instrs.len()).map(|r| r + instrs.len()).collect();
+    for instr in &e.instrs {
+        let mut instr = instr.clone();
+        instr.kind.rename(&regs);
+        if let Some(at) = instr.kind.affine_mut() {
+            *at = widened(at, 0);
+        }
+        if instr.kind == InstrKind::Accumulator {
+            instr.kind = InstrKind::Cast { src: 1 };
+        }
+        instrs.push(instr);
+    }
+    let stores =
+        e.stores.iter().map(|s| crate::plan::Store { at: widened(&s.at, 0), value: regs[s.value], ..s.clone() });
+    Loop { outer: e.outer.clone(), inner: Dims::from_elem(parts, 1), instrs, stores: stores.collect() }
+}
