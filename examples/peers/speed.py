@@ -113,6 +113,7 @@ def training(name, model, batch, flat):
     x = torch.rand(batch, 784, device="cuda")
     x = x if flat else x.view(batch, 1, 28, 28)
     t = torch.arange(batch, device="cuda") % 10
+
     def stepper(model, compiled=False, **more):
         optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True, **more)
         forward = torch.compile(model, mode="reduce-overhead") if compiled else model
