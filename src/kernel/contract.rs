@@ -4,8 +4,9 @@
 //! A convolution is an implicit GEMM: its functions decode rows, columns and terms into channels and places.
 
 use super::pairs::stores_half;
+use super::wide::{self, Stage};
 use super::write::{Body, Writer};
-use super::{KernelSource, Result, count, ops, parts, rows, spread, unsupported};
+use super::{KernelSource, Result, Target, count, ops, parts, rows, spread, unsupported};
 use crate::dtype::DType;
 use crate::plan::{Contract, ContractKind, ConvSizes, Operand};
 use crate::shape::Dims;
@@ -14,6 +15,7 @@ use std::fmt::Write as _;
 const TILED: &str = include_str!("../../shaders/matmul.wgsl");
 const SMALL: &str = include_str!("../../shaders/matmul_small.wgsl");
 const LONG: &str = include_str!("../../shaders/matmul_long.wgsl");
+const WIDE: &str = wide::WIDE;
 const EMULATED: &str = include_str!("../../shaders/matmul_emulated.wgsl");
 
 /// The product as the kernels see it.
@@ -30,18 +32,21 @@ struct Product {
     point: String,
     a_along_k: bool,
     b_along_k: bool,
+    /// How the wide kernel fills its tiles, and bodies of `four_a(batch, m, k)` and `four_b(batch, k, n)` where it takes fours.
+    stages: [Stage; 2],
+    fours: [String; 2],
 }
 
-/// The kernel of a contraction with its epilogue. `emulated` is told of [`generate_plan`](super::generate_plan).
-pub fn contract(c: &Contract, emulated: bool) -> Result<KernelSource> {
+/// The kernel of a contraction with its epilogue.
+pub fn contract(c: &Contract, target: Target) -> Result<KernelSource> {
     let mut w = Writer::default();
     touch(&mut w, c)?;
     w.touch_loop(&c.epilogue, |s| stores_half(&c.epilogue, s))?;
-    let product = product(&mut w, c)?;
-    let (name, file, groups) = product.choose(emulated);
+    let product = product(&mut w, c, target)?;
+    let (name, file, groups) = product.choose(target);
     let dispatch = spread(groups)?;
     let mut text = file.to_owned();
-    product.frame(&mut w, name, &mut text, dispatch[0])?;
+    product.frame(&mut w, file, &mut text, dispatch[0])?;
     let _ = write!(text, "\nfn load_a(batch: u32, m: u32, k: u32) -> f32 {{\n{}}}\n", product.a);
     let _ = write!(text, "\nfn load_b(batch: u32, k: u32, n: u32) -> f32 {{\n{}}}\n", product.b);
     let (mut body, mut epilogue) = Body::new(&mut w, &c.epilogue, "    ");
@@ -56,12 +61,12 @@ pub fn contract(c: &Contract, emulated: bool) -> Result<KernelSource> {
     Ok(w.finish(name, "", &text, dispatch))
 }
 
-/// Into how many parts its sums are cut, on a GPU; 1 where that does not pay.
-pub fn parts(c: &Contract) -> Result<usize> {
+/// Into how many parts its sums are cut; 1 where that does not pay.
+pub fn parts(c: &Contract, target: Target) -> Result<usize> {
     let mut w = Writer::default();
     touch(&mut w, c)?;
-    let product = product(&mut w, c)?;
-    let (_, file, groups) = product.choose(false);
+    let product = product(&mut w, c, target)?;
+    let (_, file, groups) = product.choose(target);
     Ok(if file == TILED { parts::worth(groups, product.k) } else { 1 })
 }
 
@@ -70,14 +75,13 @@ pub fn sums(c: &Contract, parts: usize, scratch: usize) -> Result<KernelSource> 
     let mut w = Writer::default();
     touch(&mut w, c)?;
     w.touch(scratch, DType::F32, true)?;
-    let mut product = product(&mut w, c)?;
+    let mut product = product(&mut w, c, Target::default())?;
     let (terms, elements) = (product.k, product.sizes.iter().product());
     product.k = terms.div_ceil(parts);
     product.batches *= parts;
-    let (name, file, groups) = ("matmul", TILED, product.tiles());
-    let dispatch = spread(groups)?;
-    let mut text = file.to_owned();
-    product.frame(&mut w, name, &mut text, dispatch[0])?;
+    let dispatch = spread(product.tiles())?;
+    let mut text = TILED.to_owned();
+    product.frame(&mut w, TILED, &mut text, dispatch[0])?;
     for (name, n) in [("parts", parts), ("terms", terms), ("elements", elements)] {
         text += &rows::number(&mut w, name, count(n)?);
     }
@@ -99,7 +103,7 @@ pub fn sums(c: &Contract, parts: usize, scratch: usize) -> Result<KernelSource> 
         "\nfn store(own: u32, m: u32, n: u32, value: f32) {{\n    let batch = own / parts();\n{point}    let place = {element};\n    \
          {store}\n}}\n"
     );
-    Ok(w.finish(name, "", &text, dispatch))
+    Ok(w.finish("matmul", "", &text, dispatch))
 }
 
 /// Says what a contraction reads. Fails where no kernel multiplies such numbers.
@@ -111,9 +115,9 @@ fn touch(w: &mut Writer, c: &Contract) -> Result<()> {
     w.touch(c.b.slot, c.dtype, false)
 }
 
-fn product(w: &mut Writer, c: &Contract) -> Result<Product> {
+fn product(w: &mut Writer, c: &Contract, target: Target) -> Result<Product> {
     match &c.kind {
-        ContractKind::Matmul { batch, m, n, k } => matmul(w, c, batch, [*m, *n, *k]),
+        ContractKind::Matmul { batch, m, n, k } => matmul(w, c, batch, [*m, *n, *k], target),
         ContractKind::Conv(s) => forward(w, c, s),
         ContractKind::ConvDataGrad(s) => data_grad(w, c, s),
         ContractKind::ConvFilterGrad(s) => filter_grad(w, c, s),
@@ -143,9 +147,20 @@ impl Product {
     }
 
     /// What the kernels of `shaders/matmul*.wgsl` know of it.
-    fn frame(&self, w: &mut Writer, name: &str, text: &mut String, width: u32) -> Result<()> {
-        if name == "matmul" {
+    fn frame(&self, w: &mut Writer, file: &str, text: &mut String, width: u32) -> Result<()> {
+        if file == TILED {
             let _ = write!(text, "\nconst A_ALONG_K = {};\nconst B_ALONG_K = {};\n", self.a_along_k, self.b_along_k);
+        }
+        if file == WIDE {
+            let [a, b] = self.stages;
+            let _ = write!(text, "{}{}{}", wide::sums(), a.function("a"), b.function("b"));
+            for (stage, name, args, four) in
+                [(a, "a", "m: u32, k: u32", &self.fours[0]), (b, "b", "k: u32, n: u32", &self.fours[1])]
+            {
+                if stage.by_fours() {
+                    let _ = write!(text, "\nfn four_{name}(batch: u32, {args}) -> vec4<f32> {{\n{four}}}\n");
+                }
+            }
         }
         let sizes = [
             ("size_m", self.m),
@@ -167,9 +182,9 @@ impl Product {
     }
 
     /// The kernel for these sizes, and how many workgroups it takes.
-    fn choose(&self, emulated: bool) -> (&'static str, &'static str, usize) {
+    fn choose(&self, target: Target) -> (&'static str, &'static str, usize) {
         let elements = self.m * self.n * self.batches;
-        if emulated && self.m >= 4 && self.n >= 4 && self.k < 1 << 16 {
+        if target.emulated && self.m >= 4 && self.n >= 4 && self.k < 1 << 16 {
             return ("matmul_emulated", EMULATED, self.m.div_ceil(64) * self.n.div_ceil(16) * self.batches);
         }
         let small = self.m < 16 || self.n < 16 || elements < 64 * 64 * 2 || self.k < 8;
@@ -181,12 +196,28 @@ impl Product {
         if small {
             return ("matmul_small", SMALL, elements.div_ceil(64));
         }
+        // Tiles four times as large, where there are enough of them for the device.
+        if let Some(tiles) = wide_tiles([self.batches, self.m, self.n], target) {
+            return ("matmul_wide", WIDE, tiles);
+        }
         ("matmul", TILED, self.tiles())
     }
 }
 
+/// How many tiles the wide kernel makes, where it is the one to make them.
+fn wide_tiles([batches, m, n]: [usize; 3], target: Target) -> Option<usize> {
+    let tiles = m.div_ceil(128) * n.div_ceil(128) * batches;
+    (m > 64 && n > 64 && tiles >= 120 && target.workgroup_memory >= wide::MEMORY).then_some(tiles)
+}
+
 /// An operand's element as an expression, given expressions for its indices.
 fn element(w: &mut Writer, dtype: DType, o: &Operand, indices: &[&str]) -> Result<String> {
+    let place = place(w, o, indices);
+    w.load(o.slot, dtype, &place)
+}
+
+/// Where it lies.
+fn place(w: &mut Writer, o: &Operand, indices: &[&str]) -> String {
     let mut terms = Vec::new();
     if o.layout.offset != 0 {
         terms.push(w.int(o.layout.offset));
@@ -194,17 +225,41 @@ fn element(w: &mut Writer, dtype: DType, o: &Operand, indices: &[&str]) -> Resul
     for (&stride, index) in o.layout.strides.iter().zip(indices).filter(|(s, _)| **s != 0) {
         terms.push(if stride == 1 { format!("i32({index})") } else { format!("i32({index}) * {}", w.int(stride)) });
     }
-    let place = if terms.is_empty() { "0i".into() } else { terms.join(" + ") };
-    w.load(o.slot, dtype, &place)
+    if terms.is_empty() { "0i".into() } else { terms.join(" + ") }
 }
 
-fn matmul(w: &mut Writer, c: &Contract, batch: &Dims<usize>, [m, n, k]: [usize; 3]) -> Result<Product> {
+/// The body of a function that gives four neighbours of an operand that is staged by fours.
+fn fours(w: &mut Writer, dtype: DType, o: &Operand, stage: Stage, decode: &str, indices: &[&str]) -> Result<String> {
+    if !stage.by_fours() {
+        return Ok(String::new());
+    }
+    let place = place(w, o, indices);
+    if !dtype.is_half() {
+        return Ok(format!("{decode}    return {};\n", wide::four(w, o.slot, dtype, &place)?));
+    }
+    let four = wide::four(w, o.slot, dtype, "")?;
+    let buffer = w.buffer(o.slot);
+    Ok(format!(
+        "{decode}    let place = ({place}) >> 1u;\n    let words = vec2({buffer}[place], {buffer}[place + 1i]);\n    return {four};\n"
+    ))
+}
+
+fn matmul(w: &mut Writer, c: &Contract, batch: &Dims<usize>, [m, n, k]: [usize; 3], target: Target) -> Result<Product> {
     let rank = batch.len();
     let decode = w.indices("batch", "i", batch, "    ")?;
     let axes: Vec<String> = (0..rank).map(|d| format!("i{d}")).collect();
     let with = |last: [&'static str; 2]| -> Vec<&str> { axes.iter().map(String::as_str).chain(last).collect() };
+    let stages = [Stage::of(&c.a, [m, k], [rank, rank + 1]), Stage::of(&c.b, [n, k], [rank + 1, rank])];
+    if wide_tiles([batch.iter().product(), m, n], target).is_some() && !c.dtype.is_half() {
+        let operands = [(&c.a, stages[0]), (&c.b, stages[1])];
+        operands.iter().filter(|(_, stage)| stage.by_fours()).for_each(|(o, _)| w.hold_vectors(o.slot));
+    }
     let a = element(w, c.dtype, &c.a, &with(["m", "k"]))?;
     let b = element(w, c.dtype, &c.b, &with(["k", "n"]))?;
+    let fours = [
+        fours(w, c.dtype, &c.a, stages[0], &decode, &with(["m", "k"]))?,
+        fours(w, c.dtype, &c.b, stages[1], &decode, &with(["k", "n"]))?,
+    ];
     Ok(Product {
         batches: batch.iter().product(),
         m,
@@ -216,6 +271,8 @@ fn matmul(w: &mut Writer, c: &Contract, batch: &Dims<usize>, [m, n, k]: [usize; 
         point: format!("{decode}    let i{rank} = i32(m);\n    let i{} = i32(n);\n", rank + 1),
         a_along_k: c.a.layout.strides[rank + 1] == 1,
         b_along_k: c.b.layout.strides[rank] == 1 && c.b.layout.strides[rank + 1] != 1,
+        stages,
+        fours,
     })
 }
 
@@ -278,6 +335,8 @@ fn forward(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
         ),
         a_along_k: true,
         b_along_k: false,
+        stages: [Stage::Terms, Stage::Rows],
+        fours: Default::default(),
     })
 }
 
@@ -316,6 +375,8 @@ fn data_grad(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
         ),
         a_along_k: true,
         b_along_k: false,
+        stages: [Stage::Terms, Stage::Rows],
+        fours: Default::default(),
     })
 }
 
@@ -342,5 +403,7 @@ fn filter_grad(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
         ),
         a_along_k: true,
         b_along_k: true,
+        stages: [Stage::Terms, Stage::Terms],
+        fours: Default::default(),
     })
 }

@@ -22,6 +22,7 @@ mod scatter;
 mod sort;
 mod turn;
 mod vector;
+mod wide;
 mod write;
 
 pub use library::with_native_halves;
@@ -99,13 +100,22 @@ fn scalar_word(s: Scalar, dtype: DType) -> u32 {
 /// The kernels of a step, in order. Fails with [`Error::Unsupported`] on what no kernel can do here (64-bit types,
 /// domains that 32 bits cannot count), and with [`Error::Shader`] on a custom op's module that does not validate.
 pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
-    generate_for(step, false)
+    generate_for(step, Target::default())
 }
 
-fn generate_for(step: &Step, emulated: bool) -> Result<Vec<KernelSource>> {
+/// What kernels are shaped for. The default is any GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Target {
+    /// A CPU that emulates a GPU.
+    pub emulated: bool,
+    /// Bytes of memory that a workgroup may have, where kernels may take more than WebGPU's least; else 0.
+    pub workgroup_memory: u32,
+}
+
+fn generate_for(step: &Step, target: Target) -> Result<Vec<KernelSource>> {
     match step {
-        Step::Loop(l) => loop_kernel(l, emulated).map(|k| vec![k]),
-        Step::Contract(c) => contract::contract(c, emulated).map(|k| vec![k]),
+        Step::Loop(l) => loop_kernel(l, target.emulated).map(|k| vec![k]),
+        Step::Contract(c) => contract::contract(c, target).map(|k| vec![k]),
         Step::Attention(a) => attention::attention(a).map(|k| vec![k]),
         Step::AttentionGrad(a) => attention::attention_grad(a),
         Step::Scatter(s) => scatter::scatter(s),
@@ -124,18 +134,18 @@ pub struct Generated {
     pub scratch: usize,
 }
 
-/// The kernels of all steps of a plan. Where a CPU emulates a GPU (`emulated`), some are shaped for it.
-pub fn generate_plan(plan: &Plan, emulated: bool) -> Result<Generated> {
+/// The kernels of all steps of a plan, shaped for `target`.
+pub fn generate_plan(plan: &Plan, target: Target) -> Result<Generated> {
     let mut generated = Generated { kernels: Vec::new(), scratch: 0 };
     for (i, step) in plan.steps.iter().enumerate() {
-        if let (Step::Contract(c), false) = (step, emulated)
-            && let Some((kernels, bytes)) = parts::contract_in_parts(c, plan.slots.len())?
+        if let (Step::Contract(c), false) = (step, target.emulated)
+            && let Some((kernels, bytes)) = parts::contract_in_parts(c, target, plan.slots.len())?
         {
             generated.kernels.extend(kernels.map(|kernel| (i, kernel)));
             generated.scratch = generated.scratch.max(bytes);
             continue;
         }
-        generated.kernels.extend(generate_for(step, emulated)?.into_iter().map(|kernel| (i, kernel)));
+        generated.kernels.extend(generate_for(step, target)?.into_iter().map(|kernel| (i, kernel)));
     }
     Ok(generated)
 }

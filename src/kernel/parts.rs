@@ -1,7 +1,7 @@
 //! A contraction of few elements and long sums, cut along its sums: one kernel makes the sums of all parts, so that every
 //! workgroup of the device has one, and a fold adds them up, in order, and does what follows.
 
-use super::{KernelSource, Result, contract, fold};
+use super::{KernelSource, Result, Target, contract, fold};
 use crate::dtype::DType;
 use crate::graph::ReduceOp;
 use crate::plan::{Affine, Contract, Instr, InstrKind, Level, Loop, Reg};
@@ -19,8 +19,8 @@ pub fn worth(workgroups: usize, terms: usize) -> usize {
 }
 
 /// Both kernels, and the bytes of slot `scratch`, which the parts' sums lie in between them; none where it is not worth it.
-pub fn contract_in_parts(c: &Contract, scratch: usize) -> Result<Option<([KernelSource; 2], usize)>> {
-    let parts = contract::parts(c)?;
+pub fn contract_in_parts(c: &Contract, target: Target, scratch: usize) -> Result<Option<([KernelSource; 2], usize)>> {
+    let parts = contract::parts(c, target)?;
     if parts < 2 {
         return Ok(None);
     }

@@ -67,7 +67,7 @@ impl WgpuExecutable {
         let align = core.device.limits().min_uniform_buffer_offset_alignment.max(16) as u64;
         let mut launches = Vec::new();
         let mut end = 0;
-        let generated = kernel::generate_plan(&plan, core.emulated)?;
+        let generated = kernel::generate_plan(&plan, core.target)?;
         for (step, source) in generated.kernels {
             core.check_launch(&source)?;
             let pipeline = core.pipeline(&source)?;

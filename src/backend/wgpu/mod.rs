@@ -29,6 +29,7 @@ use crate::device::Later;
 use crate::device::{Backend, Caps, Executable, MemoryManager, MemoryStats, Storage};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::kernel::Target;
 use crate::plan::Plan;
 use flags::Flags;
 use pipelines::Pipelines;
@@ -55,8 +56,8 @@ struct Core {
     device: wgpu::Device,
     queue: wgpu::Queue,
     caps: Caps,
-    /// Whether its kernels are shaped for a CPU.
-    emulated: bool,
+    /// What its kernels are shaped for.
+    target: Target,
     /// Why the device is gone, once it is.
     lost: Arc<OnceLock<String>>,
     pipelines: Pipelines,
@@ -144,7 +145,10 @@ impl WgpuBackend {
         let caps = adapters::caps(&device, hardware);
         let core = Core {
             name,
-            emulated: adapters::emulated(&caps),
+            target: Target {
+                emulated: adapters::emulated(&caps),
+                workgroup_memory: device.limits().max_compute_workgroup_storage_size,
+            },
             caps,
             flags: Flags::new(&device),
             #[cfg(not(target_arch = "wasm32"))]

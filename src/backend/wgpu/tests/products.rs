@@ -52,9 +52,20 @@ fn matrix_products_of_odd_sizes_strides_and_batches() {
 }
 
 fn matrix_products(b: &WgpuBackend) {
-    for (m, n, k) in
-        [(1, 1, 1), (3, 5, 7), (65, 130, 33), (128, 64, 16), (100, 100, 0), (17, 200, 9), (8, 8, 3000), (1, 300, 64)]
-    {
+    // The last two and long vectors have kernels of their own.
+    for (m, n, k) in [
+        (1, 1, 1),
+        (3, 5, 7),
+        (65, 130, 33),
+        (128, 64, 16),
+        (100, 100, 0),
+        (17, 200, 9),
+        (8, 8, 3000),
+        (1, 300, 64),
+        (1, 70, 300),
+        (70, 1, 300),
+        (48, 80, 700),
+    ] {
         for (transposed_a, transposed_b) in [(false, false), (true, false), (false, true), (true, true)] {
             let (xs, ys) = (noise(6 * m * k + 3, 1), noise(3 * k * n + 1, 2));
             // Batch [2, 3], the second operand broadcast along the first batch axis.
@@ -77,6 +88,36 @@ fn matrix_products(b: &WgpuBackend) {
                 want.push(sum.sum());
             }
             close(&got, &want, &format!("{m}x{n}x{k} {transposed_a} {transposed_b}"));
+        }
+    }
+}
+
+/// Products of so many tiles that they are made of large ones, by fours where sizes and places allow it.
+#[test]
+fn wide_products_of_every_layout() {
+    const BATCH: usize = 60;
+    for b in shaped() {
+        for ((m, n, k), start) in [((68, 132, 20), 4), ((68, 132, 20), 3), ((66, 130, 19), 0)] {
+            for (transposed_a, transposed_b) in [(false, false), (true, false), (false, true), (true, true)] {
+                let (xs, ys) = (noise(BATCH * m * k + start, 1), noise(BATCH * k * n + start, 2));
+                let strides = |rows: usize, columns: usize, t: bool| match t {
+                    true => [(rows * columns) as i64, 1, rows as i64],
+                    false => [(rows * columns) as i64, columns as i64, 1],
+                };
+                let (sa, sb) = (strides(m, k, transposed_a), strides(k, n, transposed_b));
+                let kind = ContractKind::Matmul { batch: Dims::from_slice(&[BATCH]), m, n, k };
+                let (a, w) = (operand(0, start as i64, &sa), operand(1, start as i64, &sb));
+                let got = contract(&b, kind, (a, &xs), (w, &ys), &[BATCH, m, n]);
+                let at = |s: &[i64; 3], batch: usize, i: usize, j: usize| {
+                    start + batch * s[0] as usize + i * s[1] as usize + j * s[2] as usize
+                };
+                let mut want = Vec::new();
+                for (batch, i, j) in (0..BATCH).flat_map(|b| (0..m).flat_map(move |i| (0..n).map(move |j| (b, i, j)))) {
+                    let term = |p| xs[at(&sa, batch, i, p)] as f64 * ys[at(&sb, batch, p, j)] as f64;
+                    want.push((0..k).map(term).sum());
+                }
+                close(&got, &want, &format!("{m}x{n}x{k} from {start} {transposed_a} {transposed_b}"));
+            }
         }
     }
 }
@@ -150,6 +191,7 @@ fn convolutions(b: &WgpuBackend) {
         (spec([2, 1], [1, 2], [1, 2], 2), 3, 4, 12, 11, 6, 3, 2),
         (spec([3, 2], [2, 0], [2, 1], 4), 1, 4, 14, 9, 4, 2, 4),
         (spec([1, 1], [1, 1], [1, 1], 1), 4, 20, 13, 12, 40, 3, 3),
+        (spec([1, 1], [0, 0], [1, 1], 1), 40, 66, 20, 20, 67, 1, 1),
     ];
     for (spec, n, c, h, w, o, kh, kw) in cases {
         let (oh, ow) = (spec.output(0, h, kh).unwrap(), spec.output(1, w, kw).unwrap());
