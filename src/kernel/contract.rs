@@ -35,6 +35,7 @@ struct Product {
     /// How the wide kernel fills its tiles, and bodies of `four_a(batch, m, k)` and `four_b(batch, k, n)` where it takes fours.
     stages: [Stage; 2],
     fours: [String; 2],
+    suits_wide: bool,
 }
 
 /// The kernel of a contraction with its epilogue.
@@ -67,21 +68,26 @@ pub fn parts(c: &Contract, target: Target) -> Result<usize> {
     touch(&mut w, c)?;
     let product = product(&mut w, c, target)?;
     let (_, file, groups) = product.choose(target);
-    Ok(if file == TILED { parts::worth(groups, product.k) } else { 1 })
+    Ok(match file {
+        TILED => parts::worth(groups, product.k, 512, 256),
+        LONG => parts::worth(groups, product.k, 4096, 1024),
+        _ => 1,
+    })
 }
 
 /// The kernel that makes the sums of `parts` parts, to slot `scratch`: `[parts, elements..]`.
-pub fn sums(c: &Contract, parts: usize, scratch: usize) -> Result<KernelSource> {
+pub fn sums(c: &Contract, target: Target, parts: usize, scratch: usize) -> Result<KernelSource> {
     let mut w = Writer::default();
     touch(&mut w, c)?;
     w.touch(scratch, DType::F32, true)?;
-    let mut product = product(&mut w, c, Target::default())?;
+    let mut product = product(&mut w, c, target)?;
     let (terms, elements) = (product.k, product.sizes.iter().product());
+    let (_, file, _) = product.choose(target);
     product.k = terms.div_ceil(parts);
     product.batches *= parts;
-    let dispatch = spread(product.tiles())?;
-    let mut text = TILED.to_owned();
-    product.frame(&mut w, TILED, &mut text, dispatch[0])?;
+    let dispatch = spread(if file == LONG { product.m * product.n * product.batches } else { product.tiles() })?;
+    let mut text = file.to_owned();
+    product.frame(&mut w, file, &mut text, dispatch[0])?;
     for (name, n) in [("parts", parts), ("terms", terms), ("elements", elements)] {
         text += &rows::number(&mut w, name, count(n)?);
     }
@@ -197,7 +203,7 @@ impl Product {
             return ("matmul_small", SMALL, elements.div_ceil(64));
         }
         // Tiles four times as large, where there are enough of them for the device.
-        if let Some(tiles) = wide_tiles([self.batches, self.m, self.n], target) {
+        if let Some(tiles) = wide_tiles([self.batches, self.m, self.n], target).filter(|_| self.suits_wide) {
             return ("matmul_wide", WIDE, tiles);
         }
         ("matmul", TILED, self.tiles())
@@ -208,6 +214,12 @@ impl Product {
 fn wide_tiles([batches, m, n]: [usize; 3], target: Target) -> Option<usize> {
     let tiles = m.div_ceil(128) * n.div_ceil(128) * batches;
     (m > 64 && n > 64 && tiles >= 120 && target.workgroup_memory >= wide::MEMORY).then_some(tiles)
+}
+
+/// Whether the wide kernel is the faster one for these operands, as measured on an H100: loads one by one keep it waiting, and
+/// so do halves that lie along rows.
+fn suits_wide(dtype: DType, stages: [Stage; 2]) -> bool {
+    stages.iter().all(|stage| *stage == Stage::FourTerms || *stage == Stage::FourRows && !dtype.is_half())
 }
 
 /// An operand's element as an expression, given expressions for its indices.
@@ -250,7 +262,8 @@ fn matmul(w: &mut Writer, c: &Contract, batch: &Dims<usize>, [m, n, k]: [usize; 
     let axes: Vec<String> = (0..rank).map(|d| format!("i{d}")).collect();
     let with = |last: [&'static str; 2]| -> Vec<&str> { axes.iter().map(String::as_str).chain(last).collect() };
     let stages = [Stage::of(&c.a, [m, k], [rank, rank + 1]), Stage::of(&c.b, [n, k], [rank + 1, rank])];
-    if wide_tiles([batch.iter().product(), m, n], target).is_some() && !c.dtype.is_half() {
+    let wide = suits_wide(c.dtype, stages) && wide_tiles([batch.iter().product(), m, n], target).is_some();
+    if wide && !c.dtype.is_half() {
         let operands = [(&c.a, stages[0]), (&c.b, stages[1])];
         operands.iter().filter(|(_, stage)| stage.by_fours()).for_each(|(o, _)| w.hold_vectors(o.slot));
     }
@@ -273,6 +286,7 @@ fn matmul(w: &mut Writer, c: &Contract, batch: &Dims<usize>, [m, n, k]: [usize; 
         b_along_k: c.b.layout.strides[rank] == 1 && c.b.layout.strides[rank + 1] != 1,
         stages,
         fours,
+        suits_wide: suits_wide(c.dtype, stages),
     })
 }
 
@@ -335,8 +349,9 @@ fn forward(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
         ),
         a_along_k: true,
         b_along_k: false,
-        stages: [Stage::Terms, Stage::Rows],
+        stages: [Stage::Single; 2],
         fours: Default::default(),
+        suits_wide: false,
     })
 }
 
@@ -375,8 +390,9 @@ fn data_grad(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
         ),
         a_along_k: true,
         b_along_k: false,
-        stages: [Stage::Terms, Stage::Rows],
+        stages: [Stage::Single; 2],
         fours: Default::default(),
+        suits_wide: false,
     })
 }
 
@@ -403,7 +419,8 @@ fn filter_grad(w: &mut Writer, c: &Contract, s: &ConvSizes) -> Result<Product> {
         ),
         a_along_k: true,
         b_along_k: true,
-        stages: [Stage::Terms, Stage::Terms],
+        stages: [Stage::Single; 2],
         fours: Default::default(),
+        suits_wide: false,
     })
 }

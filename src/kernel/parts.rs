@@ -7,15 +7,11 @@ use crate::graph::ReduceOp;
 use crate::plan::{Affine, Contract, Instr, InstrKind, Level, Loop, Reg};
 use crate::shape::{Dims, Shape};
 
-/// Workgroups that fill a device.
-const WORKGROUPS: usize = 512;
-
-/// The fewest terms of a part: more parts would only be more to add up.
-const SHORTEST: usize = 256;
-
-/// Parts that the sums of so many terms are worth, where whole sums would be made by `workgroups`.
-pub fn worth(workgroups: usize, terms: usize) -> usize {
-    (WORKGROUPS / workgroups.max(1)).min(terms / SHORTEST).max(1)
+/// Parts that the sums of so many terms are worth, where whole sums would be made by `workgroups` and a device takes `room`
+/// of them: parts of `shortest` terms or more, and four of them at least, for a second kernel costs as much as a small product.
+pub fn worth(workgroups: usize, terms: usize, room: usize, shortest: usize) -> usize {
+    let parts = (room / workgroups.max(1)).min(terms / shortest);
+    if parts < 4 || terms < 2048 { 1 } else { parts }
 }
 
 /// Both kernels, and the bytes of slot `scratch`, which the parts' sums lie in between them; none where it is not worth it.
@@ -25,7 +21,7 @@ pub fn contract_in_parts(c: &Contract, target: Target, scratch: usize) -> Result
         return Ok(None);
     }
     let bytes = parts * c.epilogue.outer_len() * DType::F32.bytes();
-    let sums = contract::sums(c, parts, scratch)?;
+    let sums = contract::sums(c, target, parts, scratch)?;
     Ok(Some(([sums, fold::fold(&rest(c, parts, scratch))?], bytes)))
 }
 

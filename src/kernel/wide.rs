@@ -19,10 +19,8 @@ pub enum Stage {
     FourRows,
     /// Four neighbours along the terms at a time.
     FourTerms,
-    /// One by one, neighbours along its rows.
-    Rows,
-    /// One by one, neighbours along the terms.
-    Terms,
+    /// Neither is possible, and the wide kernel not for it.
+    Single,
 }
 
 impl Stage {
@@ -36,17 +34,16 @@ impl Stage {
         match () {
             _ if whole(axes[0], rows) => Stage::FourRows,
             _ if whole(axes[1], terms) => Stage::FourTerms,
-            _ if strides[axes[1]] == 1 && strides[axes[0]] != 1 => Stage::Terms,
-            _ => Stage::Rows,
+            _ => Stage::Single,
         }
     }
 
     /// Whether elements are loaded by fours.
     pub fn by_fours(self) -> bool {
-        matches!(self, Stage::FourRows | Stage::FourTerms)
+        self != Stage::Single
     }
 
-    /// The function `stage_{name}`, which calls `load_{name}` or `four_{name}`.
+    /// The function `stage_{name}`, which calls `four_{name}`.
     pub fn function(self, name: &str) -> String {
         let (size, args) = if name == "a" { ("size_m", "batch, row, k") } else { ("size_n", "batch, k, row") };
         let four = |place: &str| args.replace("row", place);
@@ -89,32 +86,7 @@ impl Stage {
                 four("min(row + 2u, last)"),
                 four("min(row + 3u, last)")
             ),
-            Stage::Rows => format!(
-                "    let row = min(row0 + id, {size}() - 1u);
-    for (var at = 0u; at < 16u; at++) {{
-        let k = k0 + at;
-        var one = 0.0;
-        if (k < size_k()) {{
-            one = load_{name}({args});
-        }}
-        {name}_tile[at * PITCH + id / 4u][id % 4u] = one;
-    }}
-"
-            ),
-            Stage::Terms => format!(
-                "    let at = id % 16u;
-    let k = k0 + at;
-    for (var i = 0u; i < 16u; i++) {{
-        let own = i * 8u + id / 16u;
-        let row = min(row0 + own, {size}() - 1u);
-        var one = 0.0;
-        if (k < size_k()) {{
-            one = load_{name}({args});
-        }}
-        {name}_tile[at * PITCH + own / 4u][own % 4u] = one;
-    }}
-"
-            ),
+            Stage::Single => String::new(),
         };
         format!("\nfn stage_{name}(batch: u32, row0: u32, k0: u32, id: u32) {{\n{lines}}}\n")
     }

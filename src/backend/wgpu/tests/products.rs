@@ -64,7 +64,7 @@ fn matrix_products(b: &WgpuBackend) {
         (1, 300, 64),
         (1, 70, 300),
         (70, 1, 300),
-        (48, 80, 700),
+        (48, 80, 2100),
     ] {
         for (transposed_a, transposed_b) in [(false, false), (true, false), (false, true), (true, true)] {
             let (xs, ys) = (noise(6 * m * k + 3, 1), noise(3 * k * n + 1, 2));
@@ -191,6 +191,7 @@ fn convolutions(b: &WgpuBackend) {
         (spec([2, 1], [1, 2], [1, 2], 2), 3, 4, 12, 11, 6, 3, 2),
         (spec([3, 2], [2, 0], [2, 1], 4), 1, 4, 14, 9, 4, 2, 4),
         (spec([1, 1], [1, 1], [1, 1], 1), 4, 20, 13, 12, 40, 3, 3),
+        (spec([1, 1], [1, 1], [1, 1], 1), 4, 1, 40, 40, 3, 3, 3),
         (spec([1, 1], [0, 0], [1, 1], 1), 40, 66, 20, 20, 67, 1, 1),
     ];
     for (spec, n, c, h, w, o, kh, kw) in cases {
