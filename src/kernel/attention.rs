@@ -3,10 +3,10 @@
 
 use super::rows::{contiguous, number};
 use super::write::Writer;
-use super::{KernelSource, Number, Result, count, spread, unsupported};
+use super::{KernelSource, Number, Result, Target, count, spread, unsupported};
 use crate::dtype::DType;
 use crate::graph::{AttentionSizes, AttentionSpec};
-use crate::plan::{Attention, AttentionGrad};
+use crate::plan::{Attention, AttentionGrad, Operand};
 use crate::shape::{Dims, Layout};
 use std::f64::consts::LOG2_E;
 use std::fmt::Write as _;
@@ -15,22 +15,45 @@ use std::fmt::Write as _;
 const NARROW: usize = 64;
 
 /// The kernel of an attention.
-pub fn attention(a: &Attention) -> Result<KernelSource> {
+pub fn attention(a: &Attention, target: Target) -> Result<KernelSource> {
     let z = &a.sizes;
     let mut frame = Frame::new(a.spec, z, a.dtype)?;
+    let matrices = target.matrices && suits_matrices(a);
     for operand in [&a.q, &a.k, &a.v] {
         frame.w.touch(operand.slot, a.dtype, false)?;
+        if matrices {
+            frame.w.hold_halves(operand.slot);
+        }
     }
     frame.w.touch(a.out, a.dtype, true)?;
     frame.w.touch(a.lse, DType::F32, true)?;
-    frame.reads("q", a.q.slot, &a.q.layout, Of::Queries)?;
-    frame.reads("k", a.k.slot, &a.k.layout, Of::Keys)?;
-    frame.reads("v", a.v.slot, &a.v.layout, Of::Keys)?;
+    for (name, o, of) in [("q", &a.q, Of::Queries), ("k", &a.k, Of::Keys), ("v", &a.v, Of::Keys)] {
+        if matrices {
+            frame.reads_fours(name, o, of);
+        } else {
+            frame.reads(name, o.slot, &o.layout, of)?;
+        }
+    }
     frame.writes("put", "out", a.out, z.t, Of::Queries, z.e)?;
     let lse = frame.member("lse", &contiguous(&z.sums()), Of::Queries);
     let store = frame.w.store(a.lse, DType::F32, &format!("{lse} + i32(row)"), "value")?;
     let _ = write!(frame.text, "fn put_lse(at: Head, row: u32, value: f32) {{\n    {store}\n}}\n\n");
-    frame.finish("attention", include_str!("../../shaders/attention.wgsl"), "", z.t.div_ceil(128))
+    let (name, file) = match matrices {
+        true => ("attention_matrices", include_str!("../../shaders/attention_matrices.wgsl")),
+        false => ("attention", include_str!("../../shaders/attention.wgsl")),
+    };
+    frame.finish(name, file, "", z.t.div_ceil(128))
+}
+
+/// Whether `attention_matrices.wgsl` can make it: heads that fit its tiles, all of f16, in fours.
+fn suits_matrices(a: &Attention) -> bool {
+    let by_fours = |o: &Operand| {
+        let (along, others) = o.layout.strides.split_last().unwrap_or((&0, &[]));
+        *along == 1 && o.layout.offset % 4 == 0 && others.iter().all(|s| s % 4 == 0)
+    };
+    a.dtype == DType::F16
+        && [a.sizes.d, a.sizes.e].iter().all(|&width| width <= NARROW && width.is_multiple_of(4))
+        && [&a.q, &a.k, &a.v].into_iter().all(by_fours)
 }
 
 /// The kernels of its gradient: one over blocks of queries, one over blocks of keys, so that every sum has its order.
@@ -140,6 +163,18 @@ impl<'a> Frame<'a> {
         Ok(())
     }
 
+    /// A function `four_{name}(at, row, d)` of an operand whose width lies along memory, in fours.
+    fn reads_fours(&mut self, name: &str, o: &Operand, of: Of) {
+        let start = self.member(name, &o.layout, of);
+        let row = self.w.int(o.layout.strides[self.sizes.batch.len() + 1]);
+        let buffer = self.w.buffer(o.slot);
+        let _ = write!(
+            self.text,
+            "fn four_{name}(at: Head, row: u32, d: u32) -> vec4<f16> {{\n    \
+             return {buffer}[({start} + i32(row) * {row} + i32(d)) >> 2u];\n}}\n\n"
+        );
+    }
+
     /// A function `{function}(at, row, d, four)` that stores four neighbours of a result `[batch.., positions, heads, width]`,
     /// as far as there are so many; `d` is a multiple of four.
     fn writes(
@@ -191,6 +226,7 @@ impl<'a> Frame<'a> {
         let _ = writeln!(text, "const CAUSAL = {};", self.spec.causal);
         let (wide, wide_values) = (z.d > NARROW, z.e > NARROW);
         let _ = match name {
+            "attention_matrices" => writeln!(text),
             "attention" => writeln!(text, "const WIDE = {wide_values};\n"),
             _ => writeln!(text, "const WIDE = {wide};\nconst WIDE_VALUES = {wide_values};\n"),
         };

@@ -3,6 +3,7 @@
 //! The kernels are files (`shaders/matmul*.wgsl`); this writes the functions that they reach their operands through.
 //! A convolution is an implicit GEMM: its functions decode rows, columns and terms into channels and places.
 
+use super::matrices::Matrices;
 use super::pairs::stores_half;
 use super::wide::{self, Stage};
 use super::write::{Body, Writer};
@@ -40,6 +41,9 @@ struct Product {
 
 /// The kernel of a contraction with its epilogue.
 pub fn contract(c: &Contract, target: Target) -> Result<KernelSource> {
+    if let Some(matrices) = Matrices::of(c, target) {
+        return matrices.kernel();
+    }
     let mut w = Writer::default();
     touch(&mut w, c)?;
     w.touch_loop(&c.epilogue, |s| stores_half(&c.epilogue, s))?;
@@ -64,6 +68,9 @@ pub fn contract(c: &Contract, target: Target) -> Result<KernelSource> {
 
 /// Into how many parts its sums are cut; 1 where that does not pay.
 pub fn parts(c: &Contract, target: Target) -> Result<usize> {
+    if let Some(matrices) = Matrices::of(c, target) {
+        return Ok(matrices.parts());
+    }
     let mut w = Writer::default();
     touch(&mut w, c)?;
     let product = product(&mut w, c, target)?;
@@ -77,6 +84,9 @@ pub fn parts(c: &Contract, target: Target) -> Result<usize> {
 
 /// The kernel that makes the sums of `parts` parts, to slot `scratch`: `[parts, elements..]`.
 pub fn sums(c: &Contract, target: Target, parts: usize, scratch: usize) -> Result<KernelSource> {
+    if let Some(matrices) = Matrices::of(c, target) {
+        return matrices.sums(parts, scratch);
+    }
     let mut w = Writer::default();
     touch(&mut w, c)?;
     w.touch(scratch, DType::F32, true)?;
@@ -102,7 +112,7 @@ pub fn sums(c: &Contract, target: Target, parts: usize, scratch: usize) -> Resul
         product.a, product.b
     );
     let point = &product.point;
-    let element = product.element(&mut w);
+    let element = number_of(&mut w, &product.sizes);
     let store = w.store(scratch, DType::F32, "i32(own % parts() * elements()) + place", "value")?;
     let _ = write!(
         text,
@@ -131,25 +141,8 @@ fn product(w: &mut Writer, c: &Contract, target: Target) -> Result<Product> {
 }
 
 impl Product {
-    /// The lines of `store` that find the point of an epilogue over `outer`: the result's own sizes, or others that
-    /// count the same elements in the same order.
     fn point(&self, w: &mut Writer, outer: &Dims<usize>) -> Result<String> {
-        if *outer == self.sizes {
-            return Ok(self.point.clone());
-        }
-        let element = self.element(w);
-        let decode = w.indices("element", "i", outer, "    ")?;
-        let own = &self.point;
-        Ok(format!("    var element: u32;\n    {{\n{own}    element = u32({element});\n    }}\n{decode}"))
-    }
-
-    /// The number of element `i0..` of the result.
-    fn element(&self, w: &mut Writer) -> String {
-        let mut element = String::from("i0");
-        for d in 1..self.sizes.len() {
-            element = format!("({element} * {} + i{d})", w.int(self.sizes[d] as i64));
-        }
-        element
+        point(w, &self.sizes, &self.point, outer)
     }
 
     /// What the kernels of `shaders/matmul*.wgsl` know of it.
@@ -210,6 +203,26 @@ impl Product {
     }
 }
 
+/// Lines that find the point of an epilogue over `outer`: `own`, which finds that among the result's own `sizes`, or more where
+/// `outer` counts the same elements in the same order under others.
+pub fn point(w: &mut Writer, sizes: &Dims<usize>, own: &str, outer: &Dims<usize>) -> Result<String> {
+    if outer == sizes {
+        return Ok(own.to_owned());
+    }
+    let element = number_of(w, sizes);
+    let decode = w.indices("element", "i", outer, "    ")?;
+    Ok(format!("    var element: u32;\n    {{\n{own}    element = u32({element});\n    }}\n{decode}"))
+}
+
+/// The number of element `i0..` among these sizes.
+fn number_of(w: &mut Writer, sizes: &Dims<usize>) -> String {
+    let mut element = String::from("i0");
+    for (d, &size) in sizes.iter().enumerate().skip(1) {
+        element = format!("({element} * {} + i{d})", w.int(size as i64));
+    }
+    element
+}
+
 /// How many tiles the wide kernel makes, where it is the one to make them.
 fn wide_tiles([batches, m, n]: [usize; 3], target: Target) -> Option<usize> {
     let tiles = m.div_ceil(128) * n.div_ceil(128) * batches;
@@ -229,7 +242,7 @@ fn element(w: &mut Writer, dtype: DType, o: &Operand, indices: &[&str]) -> Resul
 }
 
 /// Where it lies.
-fn place(w: &mut Writer, o: &Operand, indices: &[&str]) -> String {
+pub fn place(w: &mut Writer, o: &Operand, indices: &[&str]) -> String {
     let mut terms = Vec::new();
     if o.layout.offset != 0 {
         terms.push(w.int(o.layout.offset));

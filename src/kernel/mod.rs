@@ -13,6 +13,7 @@ mod domain;
 mod fold;
 mod library;
 mod map;
+mod matrices;
 mod ops;
 mod pairs;
 mod parts;
@@ -53,6 +54,8 @@ pub struct KernelSource {
     pub dispatch: [u32; 3],
     /// True for modules written here, which need no checks at run time.
     pub trusted: bool,
+    /// Whether it needs [`Target::matrices`].
+    pub matrices: bool,
 }
 
 /// A slot as a kernel sees it.
@@ -110,13 +113,15 @@ pub struct Target {
     pub emulated: bool,
     /// Bytes of memory that a workgroup may have, where kernels may take more than WebGPU's least; else 0.
     pub workgroup_memory: u32,
+    /// Cooperative matrices of 16×16 (f16, and f32 for sums) in subgroups of 32, and f16 in shaders.
+    pub matrices: bool,
 }
 
 fn generate_for(step: &Step, target: Target) -> Result<Vec<KernelSource>> {
     match step {
         Step::Loop(l) => loop_kernel(l, target.emulated).map(|k| vec![k]),
         Step::Contract(c) => contract::contract(c, target).map(|k| vec![k]),
-        Step::Attention(a) => attention::attention(a).map(|k| vec![k]),
+        Step::Attention(a) => attention::attention(a, target).map(|k| vec![k]),
         Step::AttentionGrad(a) => attention::attention_grad(a),
         Step::Scatter(s) => scatter::scatter(s),
         Step::Scan(s) => scan::scan(s).map(|k| vec![k]),
@@ -161,7 +166,7 @@ fn custom(c: &Custom) -> Result<KernelSource> {
     };
     // A browser validates by itself.
     #[cfg(not(target_arch = "wasm32"))]
-    validate(name, &shader.source)?;
+    validate(name, &shader.source, false)?;
     let binding = |writes: bool| move |&slot: &usize| Binding { slot, writes };
     Ok(KernelSource {
         name,
@@ -172,17 +177,23 @@ fn custom(c: &Custom) -> Result<KernelSource> {
         numbers: Vec::new(),
         dispatch: shader.workgroups,
         trusted: false,
+        matrices: false,
     })
 }
 
-/// Parses and validates a module as WebGPU's core language. Fails with [`Error::Shader`], `name` being the culprit.
+/// Parses and validates a module as WebGPU's core language, to which `matrices` adds those and f16. Fails with
+/// [`Error::Shader`], `name` being the culprit.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn validate(name: &str, wgsl: &str) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
+pub fn validate(name: &str, wgsl: &str, matrices: bool) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
     let error = |message: String| Error::Shader { name: name.into(), message };
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|e| error(e.emit_to_string(wgsl)))?;
     // The conversions between f16 and f32 in a word, which naga counts as more than the core.
-    let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    if matrices {
+        capabilities |= Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
+    }
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|e| error(e.emit_to_string(wgsl)))?;
     Ok((module, info))

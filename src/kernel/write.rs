@@ -8,6 +8,9 @@ use crate::random::Distribution;
 use rustc_hash::FxHashMap;
 use std::fmt::Write as _;
 
+/// How a module begins that works on cooperative matrices.
+const EXTENSIONS: &str = "enable f16;\nenable wgpu_cooperative_matrix;\n";
+
 /// A module being written.
 #[derive(Default)]
 pub struct Writer {
@@ -25,6 +28,8 @@ struct SlotUse {
     shared: bool,
     /// It is declared as vectors of four words.
     vectors: bool,
+    /// It is declared as vectors of four halves, and read by its buffer's name only.
+    halves: bool,
 }
 
 impl Writer {
@@ -43,7 +48,7 @@ impl Writer {
                     known.stored = "u32";
                 }
             }
-            None => self.slots.push(SlotUse { slot, stored, writes, shared, vectors: false }),
+            None => self.slots.push(SlotUse { slot, stored, writes, shared, vectors: false, halves: false }),
         }
         Ok(())
     }
@@ -67,6 +72,11 @@ impl Writer {
     /// Says that a slot shall be declared as vectors of four words. No shared one can be.
     pub fn hold_vectors(&mut self, slot: usize) {
         self.slots.iter_mut().filter(|s| s.slot == slot).for_each(|s| s.vectors = true);
+    }
+
+    /// Says that a slot shall be declared as vectors of four `f16`, which makes the module one for cooperative matrices.
+    pub fn hold_halves(&mut self, slot: usize) {
+        self.slots.iter_mut().filter(|s| s.slot == slot).for_each(|s| s.halves = true);
     }
 
     /// Says that the module calls `report`.
@@ -166,11 +176,13 @@ impl Writer {
     /// The module: bindings, `globals`, the library functions that are called, `body`.
     pub fn finish(self, name: &'static str, globals: &str, body: &str, dispatch: [u32; 3]) -> KernelSource {
         let atomic = |slot: usize| body.contains(&format!("&b{slot}["));
-        let mut wgsl = String::new();
+        let matrices = self.slots.iter().any(|s| s.halves);
+        let mut wgsl = String::from(if matrices { EXTENSIONS } else { "" });
         for (i, s) in self.slots.iter().enumerate() {
             let access = if s.writes { "read_write" } else { "read" };
             let element = match atomic(i) {
                 true => format!("atomic<{}>", s.stored),
+                false if s.halves => "vec4<f16>".into(),
                 false if s.vectors => format!("vec4<{}>", s.stored),
                 false => s.stored.into(),
             };
@@ -198,6 +210,7 @@ impl Writer {
             numbers: self.numbers,
             dispatch,
             trusted: true,
+            matrices,
         }
     }
 

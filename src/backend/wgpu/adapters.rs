@@ -93,16 +93,45 @@ pub fn adapter(index: usize) -> Result<wgpu::Adapter> {
     Ok(all.swap_remove(index))
 }
 
+/// What kernels on cooperative matrices need of a device.
+const MATRICES: wgpu::Features = wgpu::Features::SHADER_F16.union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+
+/// Whether a device was opened for kernels on cooperative matrices, which are written for subgroups of 32.
+pub(super) fn has_matrices(device: &wgpu::Device) -> bool {
+    let info = device.adapter_info();
+    device.features().contains(MATRICES) && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32)
+}
+
+/// Whether an adapter has the matrices that those kernels are written for.
+#[cfg(not(target_arch = "wasm32"))]
+fn offers_matrices(adapter: &wgpu::Adapter) -> bool {
+    use wgpu::CooperativeScalarType as Type;
+    adapter.features().contains(MATRICES)
+        && adapter
+            .cooperative_matrix_properties()
+            .iter()
+            .any(|p| [p.m_size, p.n_size, p.k_size] == [16; 3] && (p.ab_type, p.cr_type) == (Type::F16, Type::F32))
+}
+
 /// Opens adapter number `index` with all the limits it has.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
     let adapter = adapter(index)?;
+    let mut wanted = adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
+    let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+    if offers_matrices(&adapter) {
+        wanted |= MATRICES;
+        // SAFETY: what wgpu has not tested yet may have undefined behaviour; the only modules that use it are the two that
+        // are written here (`matmul_matrices.wgsl`, `attention_matrices.wgsl`), which stay in bounds as all others do.
+        experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+    }
     host::open(
         &adapter,
         &wgpu::DeviceDescriptor {
             label: Some("sunstone"),
-            required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE),
+            required_features: wanted,
             required_limits: adapter.limits(),
+            experimental_features,
             ..Default::default()
         },
     )
@@ -143,6 +172,7 @@ pub(super) fn caps(device: &wgpu::Device, hardware: Option<String>) -> Caps {
             note("max_compute_workgroup_storage_size", limits.max_compute_workgroup_storage_size as u64),
             note("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup as u64),
             note("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension as u64),
+            ("cooperative_matrices".into(), has_matrices(device).to_string()),
             ("subgroup_size".into(), format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
         ],
     }

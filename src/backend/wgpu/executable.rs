@@ -14,6 +14,7 @@ use crate::kernel::{self, KernelSource};
 use crate::plan::Plan;
 use smallvec::SmallVec;
 use std::num::NonZeroU64;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 /// Bind groups kept for each kernel: the memory manager hands the same few buffers out again and again.
@@ -58,16 +59,21 @@ struct State {
     groups: Vec<Vec<(Memories, wgpu::BindGroup)>>,
 }
 
-type Memories = SmallVec<[u64; 8]>;
+/// What a plan becomes on a device.
+struct Launches {
+    launches: Vec<Launch>,
+    /// Bytes of all their numbers.
+    end: u64,
+    /// Bytes of the scratch slot.
+    scratch: usize,
+}
 
-impl WgpuExecutable {
-    pub fn new(backend: &WgpuBackend, plan: Arc<Plan>) -> Result<WgpuExecutable> {
-        let core = &backend.core;
-        core.check()?;
+impl Launches {
+    fn new(core: &Core, plan: &Plan) -> Result<Launches> {
         let align = core.device.limits().min_uniform_buffer_offset_alignment.max(16) as u64;
         let mut launches = Vec::new();
         let mut end = 0;
-        let generated = kernel::generate_plan(&plan, core.target)?;
+        let generated = kernel::generate_plan(plan, core.target())?;
         for (step, source) in generated.kernels {
             core.check_launch(&source)?;
             let pipeline = core.pipeline(&source)?;
@@ -75,6 +81,24 @@ impl WgpuExecutable {
             end = (offset + block_bytes(&source)).next_multiple_of(align);
             launches.push(Launch { step, source, pipeline, offset });
         }
+        Ok(Launches { launches, end, scratch: generated.scratch })
+    }
+}
+
+type Memories = SmallVec<[u64; 8]>;
+
+impl WgpuExecutable {
+    pub fn new(backend: &WgpuBackend, plan: Arc<Plan>) -> Result<WgpuExecutable> {
+        let core = &backend.core;
+        core.check()?;
+        let Launches { launches, end, scratch } = match Launches::new(core, &plan) {
+            // What is experimental in wgpu is new to drivers too.
+            Err(Error::Shader { .. }) if core.target().matrices => {
+                core.refuses_matrices.store(true, Ordering::Relaxed);
+                Launches::new(core, &plan)?
+            }
+            other => other?,
+        };
         let uniforms = (end > 0).then(|| {
             core.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("numbers"),
@@ -83,7 +107,7 @@ impl WgpuExecutable {
                 mapped_at_creation: false,
             })
         });
-        let scratch = match generated.scratch {
+        let scratch = match scratch {
             0 => None,
             bytes => Some(Arc::new(backend.allocate(bytes)?)),
         };

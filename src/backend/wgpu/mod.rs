@@ -35,7 +35,7 @@ use flags::Flags;
 use pipelines::Pipelines;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// Runs that may be under way at once; one more waits for the oldest.
@@ -56,8 +56,10 @@ struct Core {
     device: wgpu::Device,
     queue: wgpu::Queue,
     caps: Caps,
-    /// What its kernels are shaped for.
+    /// What its kernels are shaped for, as far as the driver takes them.
     target: Target,
+    /// Whether the driver refused a kernel on cooperative matrices.
+    refuses_matrices: AtomicBool,
     /// Why the device is gone, once it is.
     lost: Arc<OnceLock<String>>,
     pipelines: Pipelines,
@@ -148,7 +150,9 @@ impl WgpuBackend {
             target: Target {
                 emulated: adapters::emulated(&caps),
                 workgroup_memory: device.limits().max_compute_workgroup_storage_size,
+                matrices: adapters::has_matrices(&device),
             },
+            refuses_matrices: AtomicBool::new(false),
             caps,
             flags: Flags::new(&device),
             #[cfg(not(target_arch = "wasm32"))]
@@ -179,6 +183,12 @@ impl Core {
             None => Ok(()),
             Some(reason) => Err(Error::DeviceLost { device: self.name.clone(), reason: reason.clone() }),
         }
+    }
+
+    /// What kernels are shaped for.
+    fn target(&self) -> Target {
+        let matrices = self.target.matrices && !self.refuses_matrices.load(Ordering::Relaxed);
+        Target { matrices, ..self.target }
     }
 
     fn error(&self, detail: impl Into<String>) -> Error {

@@ -36,7 +36,7 @@ impl Core {
         // A browser validates by itself, and would have to download naga.
         #[cfg(all(debug_assertions, not(target_arch = "wasm32")))]
         if source.trusted {
-            crate::kernel::validate(source.name, &source.wgsl)?;
+            crate::kernel::validate(source.name, &source.wgsl, source.matrices)?;
         }
         let kinds = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory];
         let (name, health) = (source.name, Health::default());

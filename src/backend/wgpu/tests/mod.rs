@@ -5,6 +5,7 @@ mod folds;
 mod host;
 mod maps;
 mod math;
+mod matrices;
 mod products;
 
 use super::*;
@@ -129,8 +130,13 @@ fn plan(slots: usize, steps: Vec<Step>, params: Vec<DType>, origins: Vec<Origin>
 }
 
 fn translate_everywhere(text: &str) {
-    let (module, info) = crate::kernel::validate("test", text).unwrap();
+    let matrices = text.starts_with("enable f16;");
+    let (module, info) = crate::kernel::validate("test", text, matrices).unwrap();
     naga::back::spv::write_vec(&module, &info, &Default::default(), None).unwrap();
+    if matrices {
+        // They are for Vulkan: naga has no such matrices for HLSL.
+        return;
+    }
     let options = naga::back::msl::Options { fake_missing_bindings: true, ..Default::default() };
     naga::back::msl::write_string(&module, &info, &options, &Default::default()).unwrap();
     let mut out = String::new();

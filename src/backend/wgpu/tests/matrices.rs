@@ -1,0 +1,162 @@
+//! Kernels on cooperative matrices against those that do without, on devices that have them; their text everywhere.
+
+use super::*;
+use crate::graph::{AttentionSizes, AttentionSpec};
+use crate::kernel::{Target, generate_plan, validate};
+use crate::shape::{Layout, Shape};
+use half::f16;
+
+/// The same adapter twice: with these kernels, and without.
+fn both() -> Option<[Arc<WgpuBackend>; 2]> {
+    let with = fresh()?;
+    if !with.core.target().matrices {
+        eprintln!("not tested: {} has no cooperative matrices of 16 by 16", with.core.caps.hardware);
+        return None;
+    }
+    let without = fresh()?;
+    without.core.refuses_matrices.store(true, Ordering::Relaxed);
+    Some([with, without])
+}
+
+/// Numbers of which products and sums are not exact.
+fn numbers(count: usize, seed: usize) -> Vec<f16> {
+    let number = |i: usize| ((i * 7919 + seed * 104729) % 1013) as f32 / 506.5 - 1.0;
+    (0..count).map(|i| f16::from_f32(number(i))).collect()
+}
+
+fn f16s(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+}
+
+/// `shape` with its last two axes in the other order in memory.
+fn turned(slot: usize, shape: &[usize]) -> Operand {
+    let mut swapped = shape.to_vec();
+    let rank = shape.len();
+    swapped.swap(rank - 2, rank - 1);
+    let mut layout = Layout::contiguous(&Shape::from(&swapped[..]));
+    layout.strides.swap(rank - 2, rank - 1);
+    Operand { slot, layout }
+}
+
+fn dense(slot: usize, shape: &[usize]) -> Operand {
+    Operand { slot, layout: Layout::contiguous(&Shape::from(shape)) }
+}
+
+/// `2·(a·b) + row`, in f16 to slot 2, and the product in f32 to slot 4.
+fn product([batch, m, n, k]: [usize; 4], a_turned: bool, b_turned: bool) -> Contract {
+    let shape = [batch, m, n];
+    let mut d = Draft::new(&shape, &[]);
+    let sum = d.push(InstrKind::Accumulator, DType::F16, Level::Outer);
+    let row = d.load(3, DType::F16, at(0, &[0, 0, 1]));
+    let twice = d.binary(BinaryOp::Add, sum, sum);
+    let moved = d.binary(BinaryOp::Add, twice, row);
+    let whole = d.push(InstrKind::Cast { src: sum }, DType::F32, Level::Outer);
+    let strides = Shape::from(&shape[..]).strides();
+    d.store(2, at(0, &strides), moved);
+    d.store(4, at(0, &strides), whole);
+    let operand =
+        |turn: bool, slot: usize, shape: &[usize]| if turn { turned(slot, shape) } else { dense(slot, shape) };
+    Contract {
+        kind: ContractKind::Matmul { batch: [batch].as_slice().into(), m, n, k },
+        dtype: DType::F16,
+        a: operand(a_turned, 0, &[batch, m, k]),
+        b: operand(b_turned, 1, &[batch, k, n]),
+        epilogue: d.0,
+    }
+}
+
+/// Sizes that are no multiples of a tile; the last has its sums cut in parts.
+const SIZES: [[usize; 4]; 4] = [[1, 128, 128, 32], [3, 132, 200, 100], [2, 260, 68, 36], [1, 64, 192, 4100]];
+
+fn attention([t, s, d, e]: [usize; 4], causal: bool) -> Attention {
+    let sizes = AttentionSizes { batch: [2].as_slice().into(), heads: 4, groups: 2, t, s, d, e };
+    let spec = AttentionSpec::new(0.4, causal);
+    Attention {
+        spec,
+        q: dense(0, &[2, 4, t, d]),
+        k: dense(1, &[2, 2, s, d]),
+        v: dense(2, &[2, 2, s, e]),
+        out: 3,
+        lse: 4,
+        dtype: DType::F16,
+        sizes,
+    }
+}
+
+const HEADS: [[usize; 4]; 4] = [[128, 32, 64, 64], [1, 70, 64, 64], [200, 200, 32, 48], [300, 45, 8, 4]];
+
+/// Every step that the other tests run, so that its text is checked where no device takes it.
+#[test]
+fn modules_are_valid_and_translate_to_spirv() {
+    let mut steps = Vec::new();
+    for size in SIZES {
+        for turns in 0..4 {
+            steps.push(Step::Contract(product(size, turns & 1 == 1, turns & 2 == 2)));
+        }
+    }
+    steps.extend(HEADS.map(|sizes| Step::Attention(attention(sizes, sizes[0] == sizes[1]))));
+    let target = Target { matrices: true, workgroup_memory: 1 << 15, ..Target::default() };
+    for step in steps {
+        let kernels = generate_plan(&plan(5, vec![step], vec![], vec![]), target).unwrap().kernels;
+        assert!(kernels[0].1.matrices, "{}", kernels[0].1.wgsl);
+        for (_, kernel) in kernels {
+            let (module, info) = validate(kernel.name, &kernel.wgsl, kernel.matrices).unwrap_or_else(|e| panic!("{e}"));
+            naga::back::spv::write_vec(&module, &info, &Default::default(), None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn products_are_those_of_the_other_kernels() {
+    let Some(backends) = both() else { return };
+    for size in SIZES {
+        let [batch, m, n, k] = size;
+        let slots = [
+            data(&numbers(batch * m * k, 1)),
+            data(&numbers(batch * k * n, 2)),
+            data(&numbers(batch * m * n, 3)),
+            data(&numbers(n, 4)),
+            data(&vec![9.0f32; batch * m * n]),
+        ];
+        for turns in 0..4 {
+            let step = || Step::Contract(product(size, turns & 1 == 1, turns & 2 == 2));
+            let [got, want] = backends.each_ref().map(|b| run(b, vec![step()], &slots));
+            for slot in [2, 4] {
+                let values = |bytes: &[Vec<u8>]| if slot == 2 { f16s(&bytes[2]) } else { f32s(&bytes[4]) };
+                near(&values(&got), &values(&want), &format!("{size:?}, {turns}, slot {slot}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_is_that_of_the_other_kernel() {
+    let Some(backends) = both() else { return };
+    for sizes in HEADS {
+        let [t, s, d, e] = sizes;
+        for causal in [false, true] {
+            let mut q = numbers(2 * 4 * t * d, 1);
+            // Scores that rise and fall far.
+            q.iter_mut().enumerate().for_each(|(i, x)| *x = f16::from_f32(x.to_f32() * (1 + i / d % 7 * 5) as f32));
+            let slots = [
+                data(&q),
+                data(&numbers(2 * 2 * s * d, 2)),
+                data(&numbers(2 * 2 * s * e, 3)),
+                data(&numbers(2 * t * 4 * e, 4)),
+                data(&vec![9.0f32; 2 * 4 * t]),
+            ];
+            let [got, want] =
+                backends.each_ref().map(|b| run(b, vec![Step::Attention(attention(sizes, causal))], &slots));
+            near(&f16s(&got[3]), &f16s(&want[3]), &format!("{sizes:?}, causal {causal}"));
+            near(&f32s(&got[4]), &f32s(&want[4]), &format!("sums of {sizes:?}, causal {causal}"));
+        }
+    }
+}
+
+/// Within two steps of the last place of an f16.
+fn near(got: &[f32], want: &[f32], what: &str) {
+    assert_eq!(got.len(), want.len());
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((g - w).abs() <= 2e-3 * (1.0 + w.abs()), "{what}, element {i}: {g} instead of {w}");
+    }
+}
