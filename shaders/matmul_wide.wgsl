@@ -1,19 +1,19 @@
 // c[m, n] = Σ_k a[m, k] · b[k, n] for each batch, for results of many tiles: a workgroup of 128 makes a tile of 128×128, an
-// invocation 8×16 of it, or of 64×128, an invocation 8×8: four neighbouring rows of each half of the tile's, and four
-// neighbouring columns of each 32, or 64.
+// invocation 8×16 of it, or of 64×128, an invocation 8×8.
 //
-// For every 16 of k both operands' tiles go through workgroup memory, as vec4s along m and n, rows padded by one vec4: then
-// a step of k costs an invocation six vector reads for 128 products, or four for 64. The result goes the same way back, a row of
-// each invocation's at a time: neighbours store neighbours, and what is done with an element stands in the module once.
+// For every 16 of k both operands' tiles go through workgroup memory, as vec4s along m and n: of four neighbours, or, where
+// A_SPREAD or B_SPREAD say so, of four that are a quarter of the tile apart. Rows are padded by one vec4. Then a step of k costs an
+// invocation six vector reads for 128 products, or four for 64. The result goes the same way back, a row of each invocation's at a
+// time: neighbours store neighbours, and what is done with an element stands in the module once.
 //
 // Sums may be cut in parts: what `batches` counts are then parts, those of a batch in order.
 //
-// Generated and appended, besides size_m() and the like, and store(own, m, n, value), which matmul.wgsl tells of: parts(), how
-// many there are of each batch, and part(), their terms, of which the last may have fewer. hold_a(batch, m, id) and hold_b(batch,
-// n, id) give what an invocation knows of its rows all the time, and stage_a(held, k, end, id) and stage_b fill the tiles from
-// there and k on, with zeros for terms from `end` on and anything for rows and columns past the last. terms_a(k, end, id) and
-// terms_b prepare them for the next 128 terms. Sums, step(&sums, row, column, k), which adds a term to them, and lay(&sums, i,
-// at), which lays row i of them down at a_tile[at..].
+// Generated and appended, besides size_m(), size_n(), size_k(), groups_x() and batches(): parts(), how many there are of each batch,
+// and part(), their terms, of which the last may have fewer. hold_a(batch, m, id) and hold_b(batch, n, id) give what an invocation
+// knows of its rows all the time, and stage_a(held, k, end, id) and stage_b fill the tiles from there and k on, with zeros for terms
+// from `end` on and anything for rows and columns past the last. If TABLES says so, terms_a(k, end, id) and terms_b prepare them for
+// the next 128 terms. Sums, step(&sums, row, column, k), which adds a term to them, and lay(&sums, i, at), which lays row i of them
+// down at a_tile[at..]. find(n), what an element's place takes from its column, and store(batch, cut, m, column, value).
 
 const A_PITCH = TILE_M / 4u + 1u;
 const B_PITCH = 33u;
@@ -79,14 +79,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     let n = n0 + id;
     let found = find(min(n, size_n() - 1u));
+    let quad = select(id / 4u, id % 32u, B_SPREAD);
+    let component = select(id % 4u, id / 32u, B_SPREAD);
     for (var i = 0u; i < 8u; i++) {
         lay(&sums, i, row * B_PITCH + column);
         workgroupBarrier();
-        let first = m0 + i / 4u * (TILE_M / 2u) + i % 4u;
-        for (var r = 0u; r < 128u / ACROSS; r++) {
-            let m = first + r * 4u;
+        for (var r = 0u; r < TILE_M / 8u; r++) {
+            let q = i / 4u * (TILE_M / 8u) + r;
+            let m = m0 + select(q * 4u + i % 4u, q + i % 4u * (TILE_M / 4u), A_SPREAD);
             if (m < size_m() && n < size_n()) {
-                store(batch, cut, m, found, a_tile[r * B_PITCH + id / 4u][id % 4u]);
+                store(batch, cut, m, found, a_tile[r * B_PITCH + quad][component]);
             }
         }
         workgroupBarrier();

@@ -23,7 +23,8 @@ pub enum Stage {
     FourRows,
     /// Four neighbours along the terms at a time.
     FourTerms,
-    /// One by one: neighbouring invocations have neighbouring rows, which have the bits. The terms are in a table.
+    /// One by one: neighbouring invocations have neighbouring rows, which have the bits. The terms are in a table. Vectors of
+    /// the tile are of rows a quarter of it apart: each is written by one invocation, as components by several would be a race.
     Rows,
     /// One by one: neighbouring invocations have neighbouring terms, which have the bits. The rows are in a table.
     Terms,
@@ -260,8 +261,16 @@ fn four_terms(name: &str, size: &str, rows: usize) -> Bodies {
 }
 
 fn by_rows(name: &str, size: &str, rows: usize) -> Bodies {
-    let (each, pitch) = (rows / 8, rows / 4 + 1);
-    let hold = format!("    return row_{name}(batch, min(row0 + id % {rows}u, {size}() - 1u));\n");
+    let (quads, pitch) = (rows / 4, rows / 4 + 1);
+    let each = quads / 8;
+    let row = |c: usize| format!("row_{name}(batch, min(row + {}u, {size}() - 1u))", c * quads);
+    let hold = format!(
+        "    let row = row0 + id % {quads}u;\n    return array<At, 4>({}, {}, {}, {});\n",
+        row(0),
+        row(1),
+        row(2),
+        row(3)
+    );
     let terms = format!(
         "    let k = k0 + id;
     var term = At(0i, {PAST}u);
@@ -271,46 +280,62 @@ fn by_rows(name: &str, size: &str, rows: usize) -> Bodies {
     {name}_table[k % 128u] = term;
 "
     );
-    let mut stage =
-        format!("    let row = id % {rows}u;\n    let at = id / {rows}u * {each}u;\n    let first = k0 % 128u + at;\n");
+    let mut stage = format!(
+        "    let quad = id % {quads}u;
+    let at = id / {quads}u * {each}u;
+    let first = k0 % 128u + at;
+"
+    );
     for i in 0..each {
-        let _ = write!(
-            stage,
-            "    let t{i} = {name}_table[first + {i}u];\n    var v{i} = 0.0;\n    if ((held.bits & t{i}.bits) == t{i}.bits) {{\n        \
-             v{i} = load_{name}(held.place + t{i}.place);\n    }}\n"
-        );
+        let _ = writeln!(stage, "    let t{i} = {name}_table[first + {i}u];");
+        for (c, x) in XYZW.iter().enumerate() {
+            stage += &checked(name, &format!("v{i}{x}"), &format!("held[{c}]"), &format!("t{i}"));
+        }
     }
     for i in 0..each {
-        let _ = writeln!(stage, "    {name}_tile[(at + {i}u) * {pitch}u + row / 4u][row % 4u] = v{i};");
+        let _ = writeln!(stage, "    {name}_tile[(at + {i}u) * {pitch}u + quad] = {};", vector(i));
     }
-    ("At", hold, terms, stage)
+    ("array<At, 4>", hold, terms, stage)
 }
 
 fn by_terms(name: &str, size: &str, rows: usize) -> Bodies {
-    let (each, pitch) = (rows / 8, rows / 4 + 1);
+    let pitch = rows / 4 + 1;
     let put = format!("{name}_table[id] = row_{name}(batch, min(row0 + id, {size}() - 1u));");
     let put =
         if rows == 128 { format!("    {put}\n") } else { format!("    if (id < {rows}u) {{\n        {put}\n    }}\n") };
     let mut stage = format!(
         "    let at = id % 16u;
-    let row = id / 16u;
+    let quad = id / 16u;
     var term = At();
     if (k0 + at < end) {{
         term = term_{name}(k0 + at);
     }}
 "
     );
-    for i in 0..each {
-        let _ = write!(
-            stage,
-            "    let t{i} = {name}_table[row + {}u];\n    var v{i} = 0.0;\n    if ((term.bits & t{i}.bits) == t{i}.bits) {{\n        \
-             v{i} = load_{name}(term.place + t{i}.place);\n    }}\n",
-            8 * i
-        );
+    // Eight quads at a time.
+    for i in 0..rows / 32 {
+        for (c, x) in XYZW.iter().enumerate() {
+            let _ = writeln!(stage, "    let t{i}{x} = {name}_table[quad * 4u + {}u];", 32 * i + c);
+            stage += &checked(name, &format!("v{i}{x}"), "term", &format!("t{i}{x}"));
+        }
     }
-    for i in 0..each {
-        // Eight rows are two quads.
-        let _ = writeln!(stage, "    {name}_tile[at * {pitch}u + row / 4u + {}u][row % 4u] = v{i};", 2 * i);
+    for i in 0..rows / 32 {
+        let _ = writeln!(stage, "    {name}_tile[at * {pitch}u + quad + {}u] = {};", 8 * i, vector(i));
     }
     ("u32", format!("{put}    return 0u;\n"), String::new(), stage)
+}
+
+const XYZW: [&str; 4] = ["x", "y", "z", "w"];
+
+/// Lines that load an element if it is there, into variable `value`.
+fn checked(name: &str, value: &str, has: &str, needs: &str) -> String {
+    format!(
+        "    var {value} = 0.0;\n    if (({has}.bits & {needs}.bits) == {needs}.bits) {{\n        \
+         {value} = load_{name}({has}.place + {needs}.place);\n    }}\n"
+    )
+}
+
+/// The four elements number `i`.
+fn vector(i: usize) -> String {
+    format!("vec4({})", XYZW.map(|x| format!("v{i}{x}")).join(", "))
 }

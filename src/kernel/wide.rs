@@ -96,10 +96,12 @@ impl Wide {
     pub fn functions(&self, w: &mut Writer, dtype: DType, k: usize, parts: usize) -> Result<String> {
         let [a, b] = &self.reaches;
         let tile_m = self.tile.rows();
+        let [a_spread, b_spread] = [a, b].map(|reach| reach.stage == Stage::Rows);
         let mut text = format!(
-            "\nconst TILE_M = {tile_m}u;\nconst ACROSS = {}u;\nconst TABLES = {};\n\n",
+            "\nconst TILE_M = {tile_m}u;\nconst ACROSS = {}u;\nconst A_SPREAD = {a_spread};\n\
+             const B_SPREAD = {b_spread};\nconst TABLES = {};\n\n",
             self.tile.across(),
-            self.reaches.iter().any(|reach| !reach.stage.by_fours())
+            !(a.stage.by_fours() && b.stage.by_fours())
         );
         text += &match parts {
             1 => "fn parts() -> u32 {\n    return 1u;\n}\n\n".into(),
