@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 const FILES: &[&str] = &[
+    include_str!("../../shaders/conv.wgsl"),
     include_str!("../../shaders/float.wgsl"),
     include_str!("../../shaders/half.wgsl"),
     include_str!("../../shaders/int.wgsl"),

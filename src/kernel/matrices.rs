@@ -1,13 +1,13 @@
 //! Matrix products of f16 on cooperative matrices (`shaders/matmul_matrices.wgsl`), for devices that have them.
 
-use super::contract::{place, point};
+use super::contract::point;
 use super::pairs::{Pairs, is_paired, stores_half};
 use super::rows::number;
-use super::wide::Stage;
+use super::stage::place;
 use super::write::{Body, Writer};
 use super::{KernelSource, Result, Target, count, parts, rows, spread};
 use crate::dtype::DType;
-use crate::plan::{Contract, ContractKind, Loop, Store};
+use crate::plan::{Contract, ContractKind, Loop, Operand, Store};
 use crate::shape::Dims;
 use std::fmt::Write as _;
 
@@ -26,7 +26,30 @@ pub struct Matrices<'a> {
     n: usize,
     k: usize,
     /// How each operand lies.
-    stages: [Stage; 2],
+    along: [Along; 2],
+}
+
+/// What four neighbours of an operand in memory differ in. Its rows are what is no term: m of a, n of b.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Along {
+    Rows,
+    Terms,
+}
+
+impl Along {
+    /// That of an operand of so many rows and terms, `axes` being where these are among its axes; none where it has no fours.
+    fn of(o: &Operand, [rows, terms]: [usize; 2], axes: [usize; 2]) -> Option<Along> {
+        let strides = &o.layout.strides;
+        let whole = |axis: usize, size: usize| {
+            let others = strides.iter().enumerate().all(|(d, s)| d == axis || s % 4 == 0);
+            strides[axis] == 1 && size.is_multiple_of(4) && others && o.layout.offset % 4 == 0
+        };
+        match () {
+            _ if whole(axes[0], rows) => Some(Along::Rows),
+            _ if whole(axes[1], terms) => Some(Along::Terms),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Matrices<'a> {
@@ -35,7 +58,7 @@ impl<'a> Matrices<'a> {
     pub fn of(c: &'a Contract, target: Target) -> Option<Matrices<'a>> {
         let ContractKind::Matmul { batch, m, n, k } = &c.kind else { return None };
         let (m, n, k, rank) = (*m, *n, *k, batch.len());
-        let stages = [Stage::of(&c.a, [m, k], [rank, rank + 1]), Stage::of(&c.b, [n, k], [rank + 1, rank])];
+        let along = [Along::of(&c.a, [m, k], [rank, rank + 1])?, Along::of(&c.b, [n, k], [rank + 1, rank])?];
         let e = &c.epilogue;
         let operand = |slot: usize| slot == c.a.slot || slot == c.b.slot;
         let apart = !e.instrs.iter().filter_map(|i| i.kind.slot()).chain(e.stores.iter().map(|s| s.slot)).any(operand);
@@ -43,13 +66,12 @@ impl<'a> Matrices<'a> {
         let large = m >= 32 && n >= 32 && k >= TERMS && m * n >= 64 * 64;
         (target.matrices
             && c.dtype == DType::F16
-            && stages.iter().all(|s| s.by_fours())
             && apart
             && paired
             && large
             && n % 2 == 0
             && e.outer.last().is_some_and(|size| size % 2 == 0))
-        .then_some(Matrices { c, batch, m, n, k, stages })
+        .then_some(Matrices { c, batch, m, n, k, along })
     }
 
     fn batches(&self) -> usize {
@@ -62,7 +84,7 @@ impl<'a> Matrices<'a> {
 
     /// Into how many parts its sums are cut; 1 where that does not pay.
     pub fn parts(&self) -> usize {
-        parts::worth(self.tiles(), self.k, 264, 512)
+        parts::MATRICES.parts(self.tiles(), self.k)
     }
 
     /// The kernel that makes it whole.
@@ -129,10 +151,10 @@ impl<'a> Matrices<'a> {
     /// The file, and the functions that the kernel reaches its operands through; a batch is cut in `parts`.
     fn frame(&self, w: &mut Writer, parts: usize) -> Result<String> {
         let mut text = FILE.replace("    sums();\n", &sums());
-        text = text.replace("        multiply();\n", &multiply(self.stages));
+        text = text.replace("        multiply();\n", &multiply(self.along));
         text = text.replace("    finish_all();\n", &finish_all());
-        text += &stage("a", self.stages[0]);
-        text += &stage("b", self.stages[1]);
+        text += &stage("a", self.along[0]);
+        text += &stage("b", self.along[1]);
         let terms = self.k.div_ceil(parts).next_multiple_of(TERMS);
         let sizes = [
             ("size_m", self.m),
@@ -148,8 +170,9 @@ impl<'a> Matrices<'a> {
         let all =
             [("a", "m: u32, k: u32", &self.c.a, ["m", "term"]), ("b", "n: u32, k: u32", &self.c.b, ["term", "n"])];
         for (name, args, o, last) in all {
-            let indices: Vec<&str> = axes.iter().map(String::as_str).chain(last).collect();
-            let place = place(w, o, &indices);
+            let strides = o.layout.strides.iter().copied();
+            let indices: Vec<(i64, &str)> = strides.zip(axes.iter().map(String::as_str).chain(last)).collect();
+            let place = place(w, o.layout.offset, &indices);
             let buffer = w.buffer(o.slot);
             // Loads without a branch, so that all of a stage are under way at once.
             let lines = match parts {
@@ -175,8 +198,8 @@ impl<'a> Matrices<'a> {
 
     /// What keeps the first of four terms a multiple of four, where an operand's lie together.
     fn whole_fours(&self, name: &str) -> &'static str {
-        let stage = self.stages[if name == "a" { 0 } else { 1 }];
-        if stage == Stage::FourTerms { " & ~3u" } else { "" }
+        let along = self.along[if name == "a" { 0 } else { 1 }];
+        if along == Along::Terms { " & ~3u" } else { "" }
     }
 
     /// Lines that find the point of the epilogue for element (batch, m, n).
@@ -206,14 +229,14 @@ fn indented(lines: &str) -> String {
 }
 
 /// The function `stage_{name}`: eight vectors of an operand for each invocation, loaded before any is stored.
-fn stage(name: &str, stage: Stage) -> String {
+fn stage(name: &str, along: Along) -> String {
     let (row, size) = if name == "a" { ("m", "size_m") } else { ("n", "size_n") };
     let mut text = format!("\nfn stage_{name}(batch: u32, {row}0: u32, k0: u32, id: u32) {{\n");
     let (mut loads, mut stores) = (String::new(), String::new());
-    match stage {
+    match along {
         // Eight invocations have the terms of a row. Those beside them have the row after the next four, so that what 16 of
         // them store together lies in different memory banks.
-        Stage::FourTerms => {
+        Along::Terms => {
             text += "    let at = id / 8u % 2u * 4u + id / 16u % 4u + id / 64u * 8u;\n    let four = id % 8u;\n    let k = k0 + four * 4u;\n";
             let _ = writeln!(text, "    let last = {size}() - 1u;");
             for i in 0..8 {
@@ -221,7 +244,7 @@ fn stage(name: &str, stage: Stage) -> String {
                 let _ = writeln!(stores, "    {name}_tile[(at + {}u) * ALONG_TERMS + four] = r{i};", 16 * i);
             }
         }
-        _ => {
+        Along::Rows => {
             text += "    let at = id / 32u;\n    let four = id % 32u;\n";
             let _ = writeln!(text, "    let {row} = min({row}0 + four * 4u, {size}() - 4u);");
             for i in 0..8 {
@@ -246,9 +269,9 @@ fn pairs() -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// What a subgroup does with the tiles. `coopLoadT` is the one for rows of the matrix that lie along memory.
-fn multiply(stages: [Stage; 2]) -> String {
+fn multiply(along: [Along; 2]) -> String {
     let mut text = String::new();
-    let [a, b] = stages.map(|s| s == Stage::FourTerms);
+    let [a, b] = along.map(|along| along == Along::Terms);
     for k in (0..TERMS).step_by(16) {
         for i in 0..4 {
             let _ = match a {

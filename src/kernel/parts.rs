@@ -7,11 +7,27 @@ use crate::graph::ReduceOp;
 use crate::plan::{Affine, Contract, Instr, InstrKind, Level, Loop, Reg};
 use crate::shape::{Dims, Shape};
 
-/// Parts that the sums of so many terms are worth, where whole sums would be made by `workgroups` and a device takes `room`
-/// of them: parts of `shortest` terms or more, and four of them at least, for a second kernel costs as much as a small product.
-pub fn worth(workgroups: usize, terms: usize, room: usize, shortest: usize) -> usize {
-    let parts = (room / workgroups.max(1)).min(terms / shortest);
-    if parts < 4 || terms < 2048 { 1 } else { parts }
+/// What makes parts worth it: for a second kernel costs as much as a small product.
+pub struct Worth {
+    /// Workgroups that a device takes.
+    room: usize,
+    /// Parts, and terms of each, at least.
+    parts: usize,
+    terms: usize,
+}
+
+/// That of each kernel. An H100 takes three workgroups of the wide one on each of its 132 cores, two of that on matrices.
+pub const TILED: Worth = Worth { room: 512, parts: 4, terms: 256 };
+pub const LONG: Worth = Worth { room: 4096, parts: 4, terms: 1024 };
+pub const WIDE: Worth = Worth { room: 396, parts: 2, terms: 256 };
+pub const MATRICES: Worth = Worth { room: 264, parts: 2, terms: 512 };
+
+impl Worth {
+    /// Parts that sums of so many terms are worth, where whole sums would be made by `workgroups`.
+    pub fn parts(&self, workgroups: usize, terms: usize) -> usize {
+        let parts = (self.room / workgroups.max(1)).min(terms / self.terms);
+        if parts < self.parts { 1 } else { parts }
+    }
 }
 
 /// Both kernels, and the bytes of slot `scratch`, which the parts' sums lie in between them; none where it is not worth it.

@@ -1,151 +1,160 @@
-//! The generated functions of `shaders/matmul_wide.wgsl`: how a tile is filled, and the sums of an invocation.
+//! Which products `shaders/matmul_wide.wgsl` makes, in tiles of which shape, and its generated functions.
 
+use super::stage::{Reach, Stage};
 use super::write::Writer;
-use super::{Result, ops};
+use super::{Result, Target, count, parts, rows};
 use crate::dtype::DType;
-use crate::plan::Operand;
 use std::fmt::Write as _;
 
 /// The file.
 pub const WIDE: &str = include_str!("../../shaders/matmul_wide.wgsl");
 
-/// Workgroup memory that it takes, in bytes.
-pub const MEMORY: u32 = 2 * 528 * 16;
+/// Columns of a tile.
+const COLUMNS: usize = 128;
 
-/// How an operand lies in memory, and so how its tile is filled. Its rows are what is no term: m of a, n of b.
+/// The shape of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Four neighbours along its rows at a time.
-    FourRows,
-    /// Four neighbours along the terms at a time.
-    FourTerms,
-    /// Neither is possible, and the wide kernel not for it.
-    Single,
+pub enum Tile {
+    /// 128×128: 8×16 sums an invocation.
+    Large,
+    /// 64×128: 8×8 sums an invocation.
+    Low,
 }
 
-impl Stage {
-    /// That of an operand of a matrix product, of so many rows and terms; `axes` are where these are among its axes.
-    pub fn of(o: &Operand, [rows, terms]: [usize; 2], axes: [usize; 2]) -> Stage {
-        let strides = &o.layout.strides;
-        let whole = |axis: usize, size: usize| {
-            let others = strides.iter().enumerate().all(|(d, s)| d == axis || s % 4 == 0);
-            strides[axis] == 1 && size.is_multiple_of(4) && others && o.layout.offset % 4 == 0
+impl Tile {
+    /// That for a product of so many batches, rows, columns and terms, whose operands fill it by `stages`, as measured on an
+    /// H100; none where another kernel is the one for it. Large ones keep loads one by one waiting, have halves along rows do
+    /// so too, and take as long as many terms to store.
+    pub fn choose([batches, m, n, k]: [usize; 4], stages: [Stage; 2], dtype: DType, target: Target) -> Option<Tile> {
+        if target.emulated || n < 48 || k < 8 {
+            return None;
+        }
+        let fast = |stage: Stage| stage == Stage::FourTerms || stage == Stage::FourRows && !dtype.is_half();
+        let suits = |tile: &Tile| {
+            let groups = tile.count([batches, m, n]);
+            let worth = match tile {
+                Tile::Large => m > 64 && k >= 512 && groups >= 120 && stages.into_iter().all(fast),
+                Tile::Low => (m >= 16 || m >= 8 && k >= 256) && groups * tile.parts(groups, k) >= 96,
+            };
+            worth && target.workgroup_memory >= tile.memory()
         };
-        match () {
-            _ if whole(axes[0], rows) => Stage::FourRows,
-            _ if whole(axes[1], terms) => Stage::FourTerms,
-            _ => Stage::Single,
+        [Tile::Large, Tile::Low].into_iter().find(suits)
+    }
+
+    /// How many of them a product takes.
+    pub fn count(self, [batches, m, n]: [usize; 3]) -> usize {
+        m.div_ceil(self.rows()) * n.div_ceil(COLUMNS) * batches
+    }
+
+    /// Into how many parts sums of so many terms are cut, where whole ones take so many workgroups.
+    pub fn parts(self, groups: usize, k: usize) -> usize {
+        k.div_ceil(self.part(k, parts::WIDE.parts(groups, k)))
+    }
+
+    /// Terms of a part, where sums are cut into so many: whole steps.
+    fn part(self, k: usize, parts: usize) -> usize {
+        if parts == 1 { k } else { k.div_ceil(parts).next_multiple_of(16) }
+    }
+
+    fn rows(self) -> usize {
+        match self {
+            Tile::Large => 128,
+            Tile::Low => 64,
         }
     }
 
-    /// Whether elements are loaded by fours.
-    pub fn by_fours(self) -> bool {
-        self != Stage::Single
-    }
-
-    /// The function `stage_{name}`, which calls `four_{name}`.
-    pub fn function(self, name: &str) -> String {
-        let (size, args) = if name == "a" { ("size_m", "batch, row, k") } else { ("size_n", "batch, k, row") };
-        let four = |place: &str| args.replace("row", place);
-        let lines = match self {
-            Stage::FourRows => format!(
-                "    for (var i = 0u; i < 4u; i++) {{
-        let at = i * 4u + id / 32u;
-        let k = k0 + at;
-        let row = min(row0 + id % 32u * 4u, {size}() - 4u);
-        var four = vec4<f32>();
-        if (k < size_k()) {{
-            four = four_{name}({args});
-        }}
-        {name}_tile[at * PITCH + id % 32u] = four;
-    }}
-"
-            ),
-            Stage::FourTerms => format!(
-                "    let at = id % 4u * 4u;
-    let k = k0 + at;
-    let row = row0 + id / 4u * 4u;
-    let last = {size}() - 1u;
-    var r0 = vec4<f32>();
-    var r1 = vec4<f32>();
-    var r2 = vec4<f32>();
-    var r3 = vec4<f32>();
-    if (k < size_k()) {{
-        r0 = four_{name}({});
-        r1 = four_{name}({});
-        r2 = four_{name}({});
-        r3 = four_{name}({});
-    }}
-    {name}_tile[at * PITCH + id / 4u] = vec4(r0.x, r1.x, r2.x, r3.x);
-    {name}_tile[(at + 1u) * PITCH + id / 4u] = vec4(r0.y, r1.y, r2.y, r3.y);
-    {name}_tile[(at + 2u) * PITCH + id / 4u] = vec4(r0.z, r1.z, r2.z, r3.z);
-    {name}_tile[(at + 3u) * PITCH + id / 4u] = vec4(r0.w, r1.w, r2.w, r3.w);
-",
-                four("min(row, last)"),
-                four("min(row + 1u, last)"),
-                four("min(row + 2u, last)"),
-                four("min(row + 3u, last)")
-            ),
-            Stage::Single => String::new(),
-        };
-        format!("\nfn stage_{name}(batch: u32, row0: u32, k0: u32, id: u32) {{\n{lines}}}\n")
-    }
-}
-
-/// An expression for four neighbours from `place` on, which is a multiple of four, of a slot that is declared as vectors
-/// unless it holds halves.
-pub fn four(w: &mut Writer, slot: usize, dtype: DType, place: &str) -> Result<String> {
-    let buffer = w.buffer(slot);
-    if !dtype.is_half() {
-        let vector = format!("{buffer}[({place}) >> 2u]");
-        let stored = ops::stored_type(dtype)?;
-        return Ok(if w.word_type(slot) == stored { vector } else { format!("bitcast<vec4<{stored}>>({vector})") });
-    }
-    let word = |k: usize| if k == 0 { "words.x".to_owned() } else { "words.y".into() };
-    let all = (0..4).map(|k| w.component(slot, dtype, word, k)).collect::<Result<Vec<_>>>()?;
-    Ok(format!("vec4<f32>({})", all.join(", ")))
-}
-
-/// `Sums`, `step` and `strip`. The order in which a step visits the sums, to and fro, is the one that was fastest on an H100.
-pub fn sums() -> String {
-    const XYZW: [&str; 4] = ["x", "y", "z", "w"];
-    let columns: Vec<(usize, &str)> = (0..4).flat_map(|j| XYZW.map(|c| (j, c))).collect();
-    let mut text = String::from("\nstruct Sums {\n");
-    for i in 0..8 {
-        let row: Vec<String> = columns.iter().map(|(j, c)| format!("s{i}_{j}{c}: f32")).collect();
-        let _ = writeln!(text, "    {},", row.join(", "));
-    }
-    text += "}\n\nfn step(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {\n";
-    for i in 0..2 {
-        let _ = writeln!(text, "    let a{i} = a_tile[k * PITCH + row + {}u];", 16 * i);
-    }
-    for j in 0..4 {
-        let _ = writeln!(text, "    let b{j} = b_tile[k * PITCH + column + {}u];", 8 * j);
-    }
-    for i in 0..8 {
-        let line = |(j, c): &(usize, &str)| {
-            let _ = writeln!(
-                text,
-                "    (*sums).s{i}_{j}{c} = fma(a{}.{}, b{j}.{c}, (*sums).s{i}_{j}{c});",
-                i / 4,
-                XYZW[i % 4]
-            );
-        };
-        match i % 2 {
-            0 => columns.iter().for_each(line),
-            _ => columns.iter().rev().for_each(line),
+    /// Invocations side by side, which share a tile's rows.
+    fn across(self) -> usize {
+        match self {
+            Tile::Large => 8,
+            Tile::Low => 16,
         }
     }
-    text += "}\n\nfn strip(sums: ptr<function, Sums>, i: u32) -> array<vec4<f32>, 4> {\n    switch (i) {\n";
-    for i in 0..8 {
-        let vectors: Vec<String> =
-            (0..4).map(|j| format!("vec4({})", XYZW.map(|c| format!("(*sums).s{i}_{j}{c}")).join(", "))).collect();
-        let case = if i == 7 { "default".to_owned() } else { format!("case {i}u") };
-        let _ = writeln!(
-            text,
-            "        {case}: {{\n            return array<vec4<f32>, 4>({});\n        }}",
-            vectors.join(", ")
+
+    /// Workgroup memory that it takes at most, in bytes.
+    fn memory(self) -> u32 {
+        let (tiles, tables) = (16 * (self.rows() + 4 + COLUMNS + 4) * 4, 2 * 128 * 8);
+        (tiles + tables) as u32
+    }
+}
+
+/// How the wide kernel makes a product.
+pub struct Wide {
+    pub tile: Tile,
+    pub reaches: [Reach; 2],
+}
+
+impl Wide {
+    /// Declares vectors of what is loaded by fours. To be called before anything else is loaded.
+    pub fn new(w: &mut Writer, tile: Tile, dtype: DType, reaches: [Reach; 2]) -> Wide {
+        let fours = reaches.iter().filter(|r| r.stage.by_fours() && !dtype.is_half());
+        fours.for_each(|r| w.hold_vectors(r.slot));
+        Wide { tile, reaches }
+    }
+
+    /// What is generated for sums of `k` terms in `parts` parts, besides what all kernels of products know.
+    pub fn functions(&self, w: &mut Writer, dtype: DType, k: usize, parts: usize) -> Result<String> {
+        let [a, b] = &self.reaches;
+        let tile_m = self.tile.rows();
+        let [a_spread, b_spread] = [a, b].map(|reach| reach.stage == Stage::Rows);
+        let mut text = format!(
+            "\nconst TILE_M = {tile_m}u;\nconst ACROSS = {}u;\nconst A_SPREAD = {a_spread};\n\
+             const B_SPREAD = {b_spread};\nconst TABLES = {};\n\n",
+            self.tile.across(),
+            !(a.stage.by_fours() && b.stage.by_fours())
         );
+        text += &match parts {
+            1 => "fn parts() -> u32 {\n    return 1u;\n}\n\n".into(),
+            _ => rows::number(w, "parts", count(parts)?),
+        };
+        text += &rows::number(w, "part", count(self.tile.part(k, parts))?);
+        text += &self.tile.sums();
+        Ok(text + &a.functions(w, dtype, "a", tile_m)? + &b.functions(w, dtype, "b", COLUMNS)?)
     }
-    text + "    }\n}\n"
+}
+
+impl Tile {
+    /// `Sums`, `step` and `lay`. The order in which a step visits the sums, to and fro, is the one that was fastest on an H100.
+    fn sums(self) -> String {
+        const XYZW: [&str; 4] = ["x", "y", "z", "w"];
+        let (across, vectors) = (self.across(), COLUMNS / 4 / self.across());
+        let columns: Vec<(usize, &str)> = (0..vectors).flat_map(|j| XYZW.map(|c| (j, c))).collect();
+        let mut text = String::from("\nstruct Sums {\n");
+        for i in 0..8 {
+            let row: Vec<String> = columns.iter().map(|(j, c)| format!("s{i}_{j}{c}: f32")).collect();
+            let _ = writeln!(text, "    {},", row.join(", "));
+        }
+        text += "}\n\nfn step(sums: ptr<function, Sums>, row: u32, column: u32, k: u32) {\n";
+        for i in 0..2 {
+            let _ = writeln!(text, "    let a{i} = a_tile[k * A_PITCH + row + {}u];", self.rows() / 8 * i);
+        }
+        for j in 0..vectors {
+            let _ = writeln!(text, "    let b{j} = b_tile[k * B_PITCH + column + {}u];", across * j);
+        }
+        for i in 0..8 {
+            let line = |(j, c): &(usize, &str)| {
+                let _ = writeln!(
+                    text,
+                    "    (*sums).s{i}_{j}{c} = fma(a{}.{}, b{j}.{c}, (*sums).s{i}_{j}{c});",
+                    i / 4,
+                    XYZW[i % 4]
+                );
+            };
+            match i % 2 {
+                0 => columns.iter().for_each(line),
+                _ => columns.iter().rev().for_each(line),
+            }
+        }
+        text += "}\n\nfn lay(sums: ptr<function, Sums>, i: u32, at: u32) {\n    switch (i) {\n";
+        for i in 0..8 {
+            let case = if i == 7 { "default".to_owned() } else { format!("case {i}u") };
+            let _ = writeln!(text, "        {case}: {{");
+            for j in 0..vectors {
+                let vector = XYZW.map(|c| format!("(*sums).s{i}_{j}{c}")).join(", ");
+                let _ = writeln!(text, "            a_tile[at + {}u] = vec4({vector});", across * j);
+            }
+            text += "        }\n";
+        }
+        text + "    }\n}\n"
+    }
 }

@@ -143,6 +143,12 @@ fn translate_everywhere(text: &str) {
     let options = naga::back::hlsl::Options { fake_missing_bindings: true, ..Default::default() };
     let pipeline = Default::default();
     naga::back::hlsl::Writer::new(&mut out, &options, &pipeline).write(&module, &info, None).unwrap();
+    #[cfg(feature = "cuda")]
+    {
+        use crate::backend::cuda::translate::{Options, Uniforms, translate};
+        let options = Options { trusted: true, uniforms: Uniforms::Value };
+        translate(&module, &info, &module.entry_points[0].name, &options).unwrap();
+    }
 }
 
 /// Runs a plan over these slots (inputs and outputs alike) and gives all slots back as bytes.

@@ -52,7 +52,7 @@ fn matrix_products_of_odd_sizes_strides_and_batches() {
 }
 
 fn matrix_products(b: &WgpuBackend) {
-    // The last two and long vectors have kernels of their own.
+    // Long vectors and few elements have kernels of their own; the last two are cut in parts.
     for (m, n, k) in [
         (1, 1, 1),
         (3, 5, 7),
@@ -65,6 +65,7 @@ fn matrix_products(b: &WgpuBackend) {
         (1, 70, 300),
         (70, 1, 300),
         (48, 80, 2100),
+        (20, 9, 9000),
     ] {
         for (transposed_a, transposed_b) in [(false, false), (true, false), (false, true), (true, true)] {
             let (xs, ys) = (noise(6 * m * k + 3, 1), noise(3 * k * n + 1, 2));
@@ -118,6 +119,67 @@ fn wide_products_of_every_layout() {
                 }
                 close(&got, &want, &format!("{m}x{n}x{k} from {start} {transposed_a} {transposed_b}"));
             }
+        }
+    }
+}
+
+/// Whether the only step of a plan is made by the wide kernel, in tiles of so many rows.
+fn is_wide(b: &WgpuBackend, step: Step, rows: usize) -> bool {
+    let kernels = b.compile(plan(4, vec![step], vec![], vec![])).unwrap().kernels();
+    kernels.iter().any(|text| text.contains(&format!("const TILE_M = {rows}u;")))
+}
+
+/// Large tiles, whose batches are all the same product, so that a reference is had for one.
+#[test]
+fn wide_products_of_large_tiles() {
+    const BATCH: usize = 120;
+    let b = backend_or_return!();
+    let (m, n, k) = (68, 72, 516);
+    for (transposed_a, transposed_b) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (xs, ys) = (noise(m * k, 1), noise(k * n, 2));
+        let strides = |rows: usize, columns: usize, t: bool| match t {
+            true => [0, 1, rows as i64],
+            false => [0, columns as i64, 1],
+        };
+        let (sa, sb) = (strides(m, k, transposed_a), strides(k, n, transposed_b));
+        let kind = ContractKind::Matmul { batch: Dims::from_slice(&[BATCH]), m, n, k };
+        let (a, w) = (operand(0, 0, &sa), operand(1, 0, &sb));
+        let out = [BATCH, m, n];
+        let step = Contract { kind, dtype: DType::F32, a, b: w, epilogue: epilogue(&out) };
+        assert!(is_wide(&b, Step::Contract(step.clone()), 128));
+        let got = contract(&b, step.kind, (step.a, &xs), (step.b, &ys), &out);
+        let mut want = Vec::new();
+        for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            let x = |p: usize| xs[i * sa[1] as usize + p * sa[2] as usize] as f64;
+            want.push((0..k).map(|p| x(p) * ys[p * sb[1] as usize + j * sb[2] as usize] as f64).sum());
+        }
+        close(&got, &want.repeat(BATCH), &format!("{transposed_a} {transposed_b}"));
+    }
+}
+
+/// Few tiles of long sums, which are cut in parts, the last of them shorter.
+#[test]
+fn wide_products_in_parts() {
+    let b = backend_or_return!();
+    for (m, n, k) in [(36, 260, 9000), (35, 259, 9001)] {
+        for (transposed_a, transposed_b) in [(false, true), (true, false)] {
+            let (xs, ys) = (noise(m * k, 1), noise(k * n, 2));
+            let strides = |rows: usize, columns: usize, t: bool| match t {
+                true => [1, rows as i64],
+                false => [columns as i64, 1],
+            };
+            let (sa, sb) = (strides(m, k, transposed_a), strides(k, n, transposed_b));
+            let kind = ContractKind::Matmul { batch: Dims::new(), m, n, k };
+            let (a, w) = (operand(0, 0, &sa), operand(1, 0, &sb));
+            let step = Contract { kind, dtype: DType::F32, a, b: w, epilogue: epilogue(&[m, n]) };
+            assert!(is_wide(&b, Step::Contract(step.clone()), 64));
+            let got = contract(&b, step.kind, (step.a, &xs), (step.b, &ys), &[m, n]);
+            let mut want = Vec::new();
+            for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                let x = |p: usize| xs[i * sa[0] as usize + p * sa[1] as usize] as f64;
+                want.push((0..k).map(|p| x(p) * ys[p * sb[0] as usize + j * sb[1] as usize] as f64).sum());
+            }
+            close(&got, &want, &format!("{m}x{n}x{k} {transposed_a} {transposed_b}"));
         }
     }
 }
@@ -212,6 +274,93 @@ fn convolutions(b: &WgpuBackend) {
         close(&data, &dx, "data gradient");
         let filter = contract(b, ContractKind::ConvFilterGrad(s), (dense(0, &xd), &xs), (dense(1, &yd), &dys), &wd);
         close(&filter, &dw, "filter gradient");
+    }
+}
+
+/// A tensor's elements at the places of another layout, which begins at `start` and has its channels last.
+fn channels_last(slot: usize, start: usize, values: &[f32], d: [usize; 4]) -> (Operand, Vec<f32>) {
+    let strides = [d[1] * d[2] * d[3], 1, d[3] * d[1], d[1]];
+    let mut all = vec![f32::NAN; start + values.len()];
+    for (i, value) in values.iter().enumerate() {
+        let at = [i / (d[1] * d[2] * d[3]), i / (d[2] * d[3]) % d[1], i / d[3] % d[2], i % d[3]];
+        all[start + at.iter().zip(strides).map(|(i, s)| i * s).sum::<usize>()] = *value;
+    }
+    (operand(slot, start as i64, &strides.map(|s| s as i64)), all)
+}
+
+/// Convolutions of so many places that they are made of large tiles, in every way that these are filled.
+#[test]
+fn wide_convolutions_and_their_gradients() {
+    let b = backend_or_return!();
+    let spec = |stride, padding, dilation, groups| ConvSpec { stride, padding, dilation, groups };
+    let cases = [
+        // By windows; both gradients too, the weight's in parts.
+        (spec([1, 1], [1, 1], [1, 1], 2), [4, 16, 60, 56], [64, 3, 3], [true, true, true]),
+        (spec([2, 1], [1, 2], [1, 2], 3), [8, 27, 41, 53], [132, 3, 2], [true, true, true]),
+        (spec([1, 3], [0, 2], [1, 1], 1), [24, 16, 24, 64], [16, 1, 5], [true, true, false]),
+        // As products of matrices, by fours and not.
+        (spec([1, 1], [0, 0], [1, 1], 1), [40, 68, 20, 20], [72, 1, 1], [true, true, true]),
+        (spec([1, 1], [0, 0], [1, 1], 1), [260, 21, 7, 7], [22, 1, 1], [true, true, false]),
+        // One place in four, and a kernel of more rows than there are bits.
+        (spec([2, 2], [0, 0], [1, 1], 1), [64, 20, 30, 29], [24, 1, 1], [true, true, false]),
+        (spec([1, 1], [0, 0], [1, 1], 1), [8, 4, 33, 100], [16, 17, 1], [false, false, false]),
+    ];
+    for (spec, [n, c, h, w], [o, kh, kw], wide) in cases {
+        let (oh, ow) = (spec.output(0, h, kh).unwrap(), spec.output(1, w, kw).unwrap());
+        let s = ConvSizes { spec, n, c, h, w, o, kh, kw, oh, ow };
+        let (xd, wd, yd) = ([n, c, h, w], [o, c / spec.groups, kh, kw], [n, o, oh, ow]);
+        let len = |d: &[usize]| d.iter().product::<usize>();
+        let (xs, ws, dys) = (noise(len(&xd), 1), noise(len(&wd), 2), noise(len(&yd), 3));
+        let (mut y, mut dx, mut dw) = (vec![0.0; dys.len()], vec![0.0; xs.len()], vec![0.0; ws.len()]);
+        each_term(&s, |i, j, k| {
+            y[k] += xs[i] as f64 * ws[j] as f64;
+            dx[i] += dys[k] as f64 * ws[j] as f64;
+            dw[j] += dys[k] as f64 * xs[i] as f64;
+        });
+        let passes = [
+            (ContractKind::Conv(s), (&xs, xd), (&ws, wd), yd, y),
+            (ContractKind::ConvDataGrad(s), (&dys, yd), (&ws, wd), xd, dx),
+            (ContractKind::ConvFilterGrad(s), (&xs, xd), (&dys, yd), wd, dw),
+        ];
+        for ((kind, (a, ad), (w, wd), out, want), wide) in passes.into_iter().zip(wide) {
+            let what = format!("{kind:?}");
+            let step = |a: &Operand, b: &Operand| {
+                let (a, b) = (a.clone(), b.clone());
+                Step::Contract(Contract { kind: kind.clone(), dtype: DType::F32, a, b, epilogue: epilogue(&out) })
+            };
+            assert_eq!(is_wide(&b, step(&dense(0, &ad), &dense(1, &wd)), 64), wide, "{what}");
+            let portable = crate::kernel::generate(&step(&dense(0, &ad), &dense(1, &wd))).unwrap();
+            assert!(portable.iter().all(|kernel| !kernel.wgsl.contains("TILE_M")), "{what} on any device");
+            close(&contract(&b, kind.clone(), (dense(0, &ad), a), (dense(1, &wd), w), &out), &want, &what);
+            // Where no four lie together, and where fours of channels do.
+            let start = if kh == 1 { 4 } else { 3 };
+            let ((a, xs), (w, ws)) = (channels_last(0, start, a, ad), channels_last(1, start, w, wd));
+            assert_eq!(is_wide(&b, step(&a, &w), 64), wide, "{what}");
+            close(&contract(&b, kind.clone(), (a, &xs), (w, &ws), &out), &want, &format!("{what} from {start}"));
+        }
+    }
+}
+
+/// The same of halves, whose products are made in f32.
+#[test]
+fn wide_convolutions_of_halves() {
+    let b = backend_or_return!();
+    let spec = ConvSpec { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
+    let (n, c, h, w, o) = (4, 8, 57, 56, 16);
+    for kernel in [3, 1] {
+        let spec = ConvSpec { padding: [kernel / 2; 2], ..spec };
+        let s = ConvSizes { spec, n, c, h, w, o, kh: kernel, kw: kernel, oh: h, ow: w };
+        let halves = |n: usize, seed| noise(n, seed).iter().map(|&x| half::f16::from_f32(x)).collect::<Vec<_>>();
+        let (xs, ws) = (halves(n * c * h * w, 1), halves(o * c * kernel * kernel, 2));
+        let out = [n, o, h, w];
+        let mut want = vec![0.0; n * o * h * w];
+        each_term(&s, |i, j, k| want[k] += xs[i].to_f64() * ws[j].to_f64());
+        let (a, k) = (dense(0, &[n, c, h, w]), dense(1, &[o, c, kernel, kernel]));
+        let kind = ContractKind::Conv(s);
+        let step = Step::Contract(Contract { kind, dtype: DType::F16, a, b: k, epilogue: epilogue(&out) });
+        assert!(is_wide(&b, step.clone(), 64));
+        let slots = [data(&xs), data(&ws), data(&vec![9.0f32; want.len()]), data(&vec![0.0f32; w])];
+        close(&f32s(&run(&b, vec![step], &slots)[2]), &want, "halves");
     }
 }
 
