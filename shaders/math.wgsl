@@ -18,6 +18,20 @@ fn expm1_small(r: f32) -> f32 {
     return fma(q, r * r, r);
 }
 
+// 2^n · e^r for |r| <= ln(2)/2 and |n| <= 160: a polynomial that is off by 3e-9 of it at most (fitted here, by reweighted
+// least squares), half of n added to its exponent, and the other half in a factor, because 2^n alone may overflow.
+fn exp_scaled(r: f32, n: i32) -> f32 {
+    var q = fma(1.3814320e-3, r, 8.3688511e-3);
+    q = fma(q, r, 4.1668401e-2);
+    q = fma(q, r, 1.6666520e-1);
+    q = fma(q, r, 4.9999993e-1);
+    q = fma(q, r, 1.0);
+    q = fma(q, r, 1.0);
+    let half = n >> 1u;
+    let scaled = bitcast<f32>(bitcast<u32>(q) + (bitcast<u32>(half) << 23u));
+    return scaled * bitcast<f32>(bitcast<u32>(n - half + 127i) << 23u);
+}
+
 // Without branches, and with one conversion between float and integer, which take a GPU as long as several additions:
 // the integer nearest to a small number lies in the low bits of its sum with 1.5 · 2^23. What is left is not written
 // with fma: with it the error doubles on Mesa's software driver, whose compiler seems to join the two steps.
@@ -26,14 +40,14 @@ fn exp_f32(x: f32) -> f32 {
     let whole = bitcast<i32>(fma(v, 1.4426950408889634, 12582912.0)) - 0x4b400000i;
     let n = f32(whole);
     let rest = (v - n * 0.693359375) - n * -2.12194440e-4;
-    return select(scale_f32(1.0 + expm1_small(rest), whole), x, is_nan(x));
+    return select(exp_scaled(rest, whole), x, is_nan(x));
 }
 
 fn exp2_f32(x: f32) -> f32 {
     let v = clamp(x, -152.0, 130.0);
     let whole = bitcast<i32>(v + 12582912.0) - 0x4b400000i;
     let rest = (v - f32(whole)) * 0.6931471805599453;
-    return select(scale_f32(1.0 + expm1_small(rest), whole), x, is_nan(x));
+    return select(exp_scaled(rest, whole), x, is_nan(x));
 }
 
 fn expm1_f32(x: f32) -> f32 {
@@ -423,7 +437,7 @@ fn pow_positive(a: f32, b: f32) -> f32 {
     let high = select(tame, y_high, tame == total);
     let low = select(0.0, y_low, tame == total);
     let whole = round(tame);
-    return scale_f32(1.0 + expm1_small(((high - whole) + low) * 0.6931471805599453), i32(whole));
+    return exp_scaled(((high - whole) + low) * 0.6931471805599453, i32(whole));
 }
 
 // C's pow: pow(x, 0) = pow(1, y) = 1; a negative base takes whole exponents only. One way through, with one return:

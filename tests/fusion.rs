@@ -421,3 +421,19 @@ proptest! {
         }
     }
 }
+
+/// The exponentials of a softmax's sum are at hand when its gradient sums them once more, in the same kernel.
+#[test]
+fn what_a_stage_carried_the_next_does_not_carry_again() {
+    let Some(gpu) = common::gpu() else { return };
+    for shape in [&[4][..], &[3, 8], &[5, 1024]] {
+        let of = |device: &Device| {
+            let numel = shape.iter().product();
+            let x = Tensor::from_slice(&numbers(numel, 1), shape, device).requires_grad();
+            let y = x.softmax(-1);
+            let grads = (&y * 0.5).sum(..).backward().unwrap();
+            [y.to_vec::<f32>().unwrap(), grads.get(&x).unwrap().to_vec::<f32>().unwrap()]
+        };
+        assert_same("softmax and its gradient", &of(&gpu), &of(&Device::cpu()), 1e-5);
+    }
+}

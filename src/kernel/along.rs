@@ -292,14 +292,23 @@ impl Along<'_> {
         let v = &self.v;
         let names: Vec<String> = carried.iter().flat_map(|&r| carried_names(v, r)).collect();
         let calls: Vec<String> = (0..self.team.vectors).map(|c| function.call(v, c)).collect();
+        // Where a walk is one turn with every vector in it, their results are put together at its end, in pairs.
+        let vectors = self.team.vectors;
+        let together = self.team.once && self.team.whole && vectors > 1;
+        let apart = |f: &Fold| together && !f.arg;
+        let part = |f: &Fold, c: usize| format!("p{}_{c}", f.r);
         let each = |c: usize| {
             let call = &calls[c];
             let name = |f: &Fold| if sums.iter().any(|s| s.r == f.r) { "p" } else { "f" };
+            let take = |f: &Fold, value: &str, at: &str| match apart(f) {
+                true => format!("let {} = {value};\n", part(f, c)),
+                false => f.take(name(f), value, at, ""),
+            };
             match &folds[..] {
-                [f] if !f.arg && names.is_empty() => (String::new(), f.take(name(f), call, "", "")),
+                [f] if !f.arg && names.is_empty() => (String::new(), take(f, call, "")),
                 _ => {
                     let q = format!("q{stage}_{c}");
-                    let take = |f: &Fold| f.take(name(f), &format!("{q}.f{}", f.r), &format!("{q}.x{}", f.r), "");
+                    let take = |f: &Fold| take(f, &format!("{q}.f{}", f.r), &format!("{q}.x{}", f.r));
                     let carried: String = names.iter().map(|n| format!("let {n}_{c} = {q}.{n};\n")).collect();
                     (format!("let {q} = {call};\n{carried}"), folds.iter().map(take).collect())
                 }
@@ -307,6 +316,10 @@ impl Along<'_> {
         };
         if self.team.once {
             text += &self.turn(&loads, "lane", each, "    ")?;
+            for f in folds.iter().filter(|f| apart(f)) {
+                let parts: Vec<String> = (0..vectors).map(|c| part(f, c)).collect();
+                let _ = writeln!(text, "    f{} = {};", f.r, balanced(f, &parts));
+            }
         } else {
             let one = self.body.w.count(1.0f32.to_bits());
             let pad = "        ";
@@ -343,8 +356,9 @@ impl Along<'_> {
         later.extend(values(&self.v));
         let found = self.v.worth_carrying(&sources(folds), &later);
         let words = found.len() * self.v.width * self.team.vectors;
-        let computed = |r: &Reg| !matches!(self.v.l.instrs[*r].kind, crate::plan::InstrKind::Load { .. });
-        if !self.team.once || words > HELD { Vec::new() } else { found.into_iter().filter(computed).collect() }
+        let load = |r: &Reg| matches!(self.v.l.instrs[*r].kind, crate::plan::InstrKind::Load { .. });
+        let new = |r: &Reg| !load(r) && !self.held.contains(r);
+        if !self.team.once || words > HELD { Vec::new() } else { found.into_iter().filter(new).collect() }
     }
 
     /// The function that folds the elements of a vector, and gives what is carried with it.
@@ -411,31 +425,43 @@ impl Along<'_> {
         let (lanes, set) = (self.team.lanes, self.trees % 2);
         self.trees += 1;
         let base = if self.team.rows == 1 { String::new() } else { format!("member * {lanes}u + ") };
-        let (mut put, mut first, mut take) = (String::new(), String::new(), String::new());
+        let (mut put, mut few, mut all) = (String::new(), String::new(), String::new());
         for (k, f) in folds.iter().enumerate() {
             let (r, stored) = (f.r, f.of_type()?);
             let (t, x) = (format!("team{set}{k}_{stored}"), format!("team{set}{k}_at"));
             let _ = writeln!(put, "    {t}[id] = f{r};");
-            let _ = writeln!(first, "    f{r} = {t}[{base}0u];");
+            let read = lanes.min(READ);
             if f.arg {
+                let take = f.take("f", &format!("{t}[{base}s]"), &format!("{x}[{base}s]"), "        ");
                 let _ = writeln!(put, "    {x}[id] = x{r};");
-                let _ = writeln!(first, "    x{r} = {x}[{base}0u];");
+                let _ = write!(
+                    few,
+                    "        for (var s = lane + {READ}u; s < {lanes}u; s += {READ}u) {{\n{}        }}\n",
+                    indented(&take, "    ")
+                );
+                let _ = write!(
+                    all,
+                    "    f{r} = {t}[{base}0u];\n    x{r} = {x}[{base}0u];\n    for (var s = 1u; s < {read}u; s++) {{\n{take}    }}\n"
+                );
                 self.scratch.insert(x.clone(), "i32");
+            } else {
+                let others = (1..lanes / READ).map(|i| format!("{t}[{base}lane + {}u]", i * READ));
+                let values: Vec<String> = [format!("f{r}")].into_iter().chain(others).collect();
+                let _ = writeln!(few, "        f{r} = {};", balanced(f, &values));
+                let values: Vec<String> = (0..read).map(|i| format!("{t}[{base}{i}u]")).collect();
+                let _ = writeln!(all, "    f{r} = {};", balanced(f, &values));
             }
-            take += &f.take("f", &format!("{t}[{base}s]"), &format!("{x}[{base}s]"), "        ");
             self.scratch.insert(t, stored);
         }
         let mut text = format!("{put}    workgroupBarrier();\n");
         if lanes > READ {
             let _ = write!(
                 text,
-                "    if (lane < {READ}u) {{\n        for (var s = lane + {READ}u; s < {lanes}u; s += {READ}u) {{\n{}        }}\n{}    }}\n    workgroupBarrier();\n",
-                indented(&take, "    "),
+                "    if (lane < {READ}u) {{\n{few}{}    }}\n    workgroupBarrier();\n",
                 indented(&put, "    ")
             );
         }
-        let _ = write!(text, "{first}    for (var s = 1u; s < {}u; s++) {{\n{take}    }}\n", lanes.min(READ));
-        Ok(text)
+        Ok(text + &all)
     }
 
     /// First every element's, then the row's own, by one member, and not before all have read what it may overwrite.
@@ -509,7 +535,11 @@ fn balanced(f: &Fold, values: &[String]) -> String {
     match values {
         [] => f.neutral().into(),
         [one] => one.clone(),
-        [_, _, _, _] if f.is_float_extreme() => format!("{}_of_4_f32(vec4({}))", f.op.name(), values.join(", ")),
+        // 4 or 16 of them: one look for a NaN serves four.
+        _ if f.is_float_extreme() && matches!(values.len(), 4 | 16) => {
+            let quarters: Vec<String> = values.chunks(values.len() / 4).map(|some| balanced(f, some)).collect();
+            format!("{}_of_4_f32(vec4({}))", f.op.name(), quarters.join(", "))
+        }
         _ => {
             let (a, b) = values.split_at(values.len() / 2);
             let bracket = |some: &[String]| match (some.len(), f.op) {

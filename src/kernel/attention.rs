@@ -163,15 +163,16 @@ impl<'a> Frame<'a> {
         Ok(())
     }
 
-    /// A function `four_{name}(at, row, d)` of an operand whose width lies along memory, in fours.
+    /// A function `four_{name}(at, row, four)` of an operand whose width lies along memory, in fours.
     fn reads_fours(&mut self, name: &str, o: &Operand, of: Of) {
-        let start = self.member(name, &o.layout, of);
-        let row = self.w.int(o.layout.strides[self.sizes.batch.len() + 1]);
+        let layout = Layout { offset: o.layout.offset / 4, strides: o.layout.strides.iter().map(|s| s / 4).collect() };
+        let start = self.member(name, &layout, of);
+        let row = self.w.int(layout.strides[self.sizes.batch.len() + 1]);
         let buffer = self.w.buffer(o.slot);
         let _ = write!(
             self.text,
-            "fn four_{name}(at: Head, row: u32, d: u32) -> vec4<f16> {{\n    \
-             return {buffer}[({start} + i32(row) * {row} + i32(d)) >> 2u];\n}}\n\n"
+            "fn four_{name}(at: Head, row: u32, four: u32) -> vec4<f16> {{\n    \
+             return {buffer}[{start} + i32(row) * {row} + i32(four)];\n}}\n\n"
         );
     }
 
@@ -226,7 +227,14 @@ impl<'a> Frame<'a> {
         let _ = writeln!(text, "const CAUSAL = {};", self.spec.causal);
         let (wide, wide_values) = (z.d > NARROW, z.e > NARROW);
         let _ = match name {
-            "attention_matrices" => writeln!(text),
+            "attention_matrices" => writeln!(
+                text,
+                "const TURNS = {}u;\nconst WHOLE_KEYS = {};\nconst WHOLE_WIDTH = {};\nconst WHOLE_VALUES = {};\n",
+                if z.s.is_multiple_of(128) { 4 } else { 1 },
+                z.s.is_multiple_of(32),
+                z.d == NARROW,
+                z.e == NARROW
+            ),
             "attention" => writeln!(text, "const WIDE = {wide_values};\n"),
             _ => writeln!(text, "const WIDE = {wide};\nconst WIDE_VALUES = {wide_values};\n"),
         };

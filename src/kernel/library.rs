@@ -60,16 +60,25 @@ fn called(functions: &[Function], text: &str) -> Vec<usize> {
     (0..found.len()).filter(|&i| found[i]).collect()
 }
 
+/// How a device rounds to `f16` within a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// By packing and unpacking.
+    Packing,
+    /// By additions, where a compiler takes packing and unpacking for nothing.
+    Adding,
+}
+
 /// A generated module with the device's own conversions between `f16` and `f32`: for those devices only that are known to
-/// round to nearest, ties to even, and to keep what is subnormal. Rounding within a kernel is left to them only where
-/// `rounding` is asked for: a compiler may think that a conversion there and back is none (NVIDIA's for Vulkan does).
-pub fn with_native_halves(module: &str, rounding: bool) -> String {
+/// round to nearest, ties to even, and to keep what is subnormal.
+pub fn with_native_halves(module: &str, rounding: Rounding) -> String {
+    let mut functions = split(include_str!("../../shaders/half_native.wgsl"));
+    if rounding == Rounding::Adding {
+        functions.retain(|f| !matches!(f.name, "f16_from_f32" | "round_f16"));
+        functions.extend(split(include_str!("../../shaders/half_adding.wgsl")));
+    }
     let mut module = module.to_owned();
-    let rounds = |f: &Function| matches!(f.name, "f16_from_f32" | "round_f16");
-    for function in split(include_str!("../../shaders/half_native.wgsl")) {
-        if rounds(&function) && !rounding {
-            continue;
-        }
+    for function in functions {
         let start = module.find(&format!("\nfn {}(", function.name)).map(|at| at + 1);
         if let Some(start) = start
             && let Some(length) = module[start..].find("\n}\n")
@@ -101,21 +110,22 @@ mod tests {
         let plain =
             functions_for("let x = round_f16(f32_from_f16(y)); let h = f16_from_f32(x); let z = bf16_pair(x, x);");
         let module = format!("// kernel\n{plain}@compute @workgroup_size(1)\nfn main() {{\n}}\n");
-        let native = with_native_halves(&module, true);
+        let native = with_native_halves(&module, Rounding::Packing);
         assert!(native.contains("return unpack2x16float(bits).x;") && native.contains("pack2x16float(vec2(x, 0.0))"));
         assert!(native.contains("fn bf16_pair(") && native.ends_with("fn main() {\n}\n"));
         for name in ["fn round_f16(", "fn f32_from_f16(", "fn f16_from_f32("] {
             assert_eq!(native.matches(name).count(), 1, "{name}");
         }
         assert!(!native.contains("0x477ff000u"), "{native}");
-        let native = with_native_halves(&module, false);
-        assert!(native.contains("return unpack2x16float(bits).x;") && native.contains("0x477ff000u"));
+        let native = with_native_halves(&module, Rounding::Adding);
+        assert!(native.contains("return unpack2x16float(bits).x;") && native.contains("- large;"));
+        assert!(!native.contains("0x477ff000u"), "{native}");
     }
 
     #[test]
     fn a_call_brings_what_it_calls_and_nothing_else() {
         let text = functions_for("let x = sigmoid_f32(y);");
-        for name in ["fn sigmoid_f32(", "fn exp_f32(", "fn expm1_small(", "fn scale_f32(", "fn is_nan("] {
+        for name in ["fn sigmoid_f32(", "fn exp_f32(", "fn exp_scaled(", "fn is_nan("] {
             assert_eq!(text.matches(name).count(), 1, "{name}");
         }
         assert!(!text.contains("fn log_f32("));

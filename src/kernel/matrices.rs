@@ -3,7 +3,6 @@
 use super::contract::point;
 use super::pairs::{Pairs, is_paired, stores_half};
 use super::rows::number;
-use super::stage::place;
 use super::write::{Body, Writer};
 use super::{KernelSource, Result, Target, count, parts, rows, spread};
 use crate::dtype::DType;
@@ -17,6 +16,8 @@ const FILE: &str = include_str!("../../shaders/matmul_matrices.wgsl");
 const TILE: usize = 128;
 /// Terms that go through workgroup memory at a time.
 const TERMS: usize = 32;
+/// Terms of a turn of the loop.
+const TURN: usize = 2 * TERMS;
 
 /// A product that these kernels make.
 pub struct Matrices<'a> {
@@ -50,6 +51,25 @@ impl Along {
             _ => None,
         }
     }
+}
+
+/// An operand as a tile is filled from it.
+struct Side<'a> {
+    name: &'static str,
+    /// What counts its rows, and how many there are.
+    row: &'static str,
+    rows: usize,
+    along: Along,
+    operand: &'a Operand,
+    /// Its axes of rows and of terms.
+    axes: [usize; 2],
+}
+
+/// Lines that fill a tile: those before the walk over the terms, and in each step the loads and then the stores.
+struct Fill {
+    before: String,
+    loads: String,
+    stores: String,
 }
 
 impl<'a> Matrices<'a> {
@@ -148,58 +168,143 @@ impl<'a> Matrices<'a> {
         Ok(())
     }
 
-    /// The file, and the functions that the kernel reaches its operands through; a batch is cut in `parts`.
+    /// The file with its generated lines; a batch is cut in `parts`.
     fn frame(&self, w: &mut Writer, parts: usize) -> Result<String> {
-        let mut text = FILE.replace("    sums();\n", &sums());
-        text = text.replace("        multiply();\n", &multiply(self.along));
+        let decode = w.indices("batch", "i", self.batch, "    ")?;
+        let [a, b] = self.sides().map(|side| self.fill(w, &side));
+        let terms = match parts {
+            1 => "    let batch = own;\n    let start = 0u;\n    let end = size_k();\n",
+            _ => {
+                "    let batch = own / parts();\n    let start = own % parts() * size_k();\n    let end = min(start + size_k(), terms());\n"
+            }
+        };
+        let mut text = FILE.replace("    terms();\n", &format!("{terms}{decode}{}{}", a.before, b.before));
+        text = text.replace("            stage();\n", &[a.loads, b.loads, a.stores, b.stores].concat());
+        text = text.replace("    sums();\n", &sums());
+        text = text.replace("            multiply();\n", &multiply(self.along));
         text = text.replace("    finish_all();\n", &finish_all());
-        text += &stage("a", self.along[0]);
-        text += &stage("b", self.along[1]);
-        let terms = self.k.div_ceil(parts).next_multiple_of(TERMS);
         let sizes = [
             ("size_m", self.m),
             ("size_n", self.n),
-            ("size_k", if parts == 1 { self.k } else { terms }),
+            ("size_k", if parts == 1 { self.k } else { self.k.div_ceil(parts).next_multiple_of(TURN) }),
             ("batches", self.batches() * parts),
         ];
         for (name, size) in sizes {
             text += &rows::number(w, name, count(size)?);
         }
-        let decode = w.indices("batch", "i", self.batch, "    ")?;
-        let axes: Vec<String> = (0..self.batch.len()).map(|d| format!("i{d}")).collect();
-        let all =
-            [("a", "m: u32, k: u32", &self.c.a, ["m", "term"]), ("b", "n: u32, k: u32", &self.c.b, ["term", "n"])];
-        for (name, args, o, last) in all {
-            let strides = o.layout.strides.iter().copied();
-            let indices: Vec<(i64, &str)> = strides.zip(axes.iter().map(String::as_str).chain(last)).collect();
-            let place = place(w, o.layout.offset, &indices);
-            let buffer = w.buffer(o.slot);
-            // Loads without a branch, so that all of a stage are under way at once.
-            let lines = match parts {
-                1 => format!(
-                    "    let term = min(k, size_k() - 1u){};\n    let inside = k < size_k();\n",
-                    self.whole_fours(name)
-                ),
-                _ => format!(
-                    "    let batch = own / parts();\n    let wanted = own % parts() * size_k() + k;\n    \
-                     let term = min(wanted, terms() - 1u){};\n    let inside = wanted < terms();\n",
-                    self.whole_fours(name)
-                ),
+        for side in self.sides() {
+            let vectors = match side.along {
+                Along::Terms => "128u * ALONG_TERMS",
+                Along::Rows => "32u * ALONG_ROWS",
             };
-            let own = if parts == 1 { "batch" } else { "own" };
-            let _ = write!(
-                text,
-                "fn four_{name}({own}: u32, {args}) -> vec4<f16> {{\n{lines}{decode}    \
-                 return select(vec4<f16>(), {buffer}[({place}) >> 2u], inside);\n}}\n\n"
-            );
+            let _ = writeln!(text, "\nvar<workgroup> {}_tile: array<vec4<f16>, {vectors}>;", side.name);
         }
         Ok(text)
     }
 
-    /// What keeps the first of four terms a multiple of four, where an operand's lie together.
-    fn whole_fours(&self, name: &str) -> &'static str {
-        let along = self.along[if name == "a" { 0 } else { 1 }];
-        if along == Along::Terms { " & ~3u" } else { "" }
+    fn sides(&self) -> [Side<'_>; 2] {
+        let rank = self.batch.len();
+        let [along_a, along_b] = self.along;
+        [
+            Side { name: "a", row: "m", rows: self.m, along: along_a, operand: &self.c.a, axes: [rank, rank + 1] },
+            Side { name: "b", row: "n", rows: self.n, along: along_b, operand: &self.c.b, axes: [rank + 1, rank] },
+        ]
+    }
+
+    /// How an invocation fills its eight vectors of an operand's tile. Places are found before the walk as far as they can be,
+    /// and nothing is limited that cannot be outside: in a product of whole tiles a load is an addition and a load.
+    fn fill(&self, w: &mut Writer, side: &Side) -> Fill {
+        let Side { name, row, rows, along, operand, axes } = *side;
+        let strides: Dims<i64> = operand.layout.strides.iter().map(|s| s / 4).collect();
+        let mut start = w.linear(operand.layout.offset / 4, &strides[..self.batch.len()], "i");
+        if start.is_empty() {
+            start = "0i".into();
+        }
+        let (fits, whole) = (rows >= TILE, self.k.is_multiple_of(TURN));
+        let size = format!("size_{row}()");
+        let buffer = w.buffer(operand.slot);
+        let (mut before, mut loads, mut stores) = (String::new(), String::new(), String::new());
+        let mut load = |i: usize, place: &str, inside: &str| {
+            let _ = match whole {
+                true => writeln!(loads, "            let {name}_value{i} = {buffer}[{place}];"),
+                false => writeln!(
+                    loads,
+                    "            let {name}_value{i} = select(vec4<f16>(), {buffer}[{place}], {inside});"
+                ),
+            };
+        };
+        match along {
+            // Eight invocations have the terms of a row. Those beside them have the row after the next four, so that what 16 of
+            // them store together lies in different memory banks.
+            Along::Terms => {
+                let stride = w.int(strides[axes[0]]);
+                let _ = write!(
+                    before,
+                    "    let {name}_row = id / 8u % 2u * 4u + id / 16u % 4u + id / 64u * 8u;\n    let {name}_four = id % 8u;\n    \
+                     let {name}_to = {name}_row * ALONG_TERMS + {name}_four;\n"
+                );
+                for i in 0..if fits { 1 } else { 8 } {
+                    let own = match fits {
+                        true => format!("{row}0 + {name}_row"),
+                        false => format!("min({row}0 + {name}_row + {}u, {size} - 1u)", 16 * i),
+                    };
+                    let _ = writeln!(before, "    let {name}_at{i} = {start} + i32({own}) * {stride};");
+                }
+                for i in 0..8 {
+                    match fits {
+                        true => {
+                            load(i, &format!("{name}_at0 + {name}_k + {} * {stride}", 16 * i), &format!("{name}_in"))
+                        }
+                        false => load(i, &format!("{name}_at{i} + {name}_k"), &format!("{name}_in")),
+                    }
+                    let _ = writeln!(
+                        stores,
+                        "            {name}_tile[{name}_to + {}u * ALONG_TERMS] = {name}_value{i};",
+                        16 * i
+                    );
+                }
+                let four = format!("k0 / 4u + {name}_four");
+                loads = match whole {
+                    true => format!("            let {name}_k = i32({four});\n"),
+                    false => format!(
+                        "            let {name}_in = {four} < end / 4u;\n            let {name}_k = i32(min({four}, end / 4u - 1u));\n"
+                    ),
+                } + &loads;
+            }
+            Along::Rows => {
+                let stride = w.int(strides[axes[1]]);
+                let four = match fits {
+                    true => format!("{row}0 / 4u + {name}_four"),
+                    false => format!("min({row}0 / 4u + {name}_four, {size} / 4u - 1u)"),
+                };
+                let _ = write!(
+                    before,
+                    "    let {name}_term = id / 32u;\n    let {name}_four = id % 32u;\n    \
+                     let {name}_to = {name}_term * ALONG_ROWS + {name}_four;\n    let {name}_at = {start} + i32({four});\n"
+                );
+                for i in 0..8 {
+                    let term = format!("k0 + {name}_term + {}u", 4 * i);
+                    match whole {
+                        true => load(i, &format!("{name}_k + {} * {stride}", 4 * i), ""),
+                        false => load(
+                            i,
+                            &format!("{name}_at + i32(min({term}, end - 1u)) * {stride}"),
+                            &format!("{term} < end"),
+                        ),
+                    }
+                    let _ = writeln!(
+                        stores,
+                        "            {name}_tile[{name}_to + {}u * ALONG_ROWS] = {name}_value{i};",
+                        4 * i
+                    );
+                }
+                if whole {
+                    loads =
+                        format!("            let {name}_k = {name}_at + i32(k0 + {name}_term) * {stride};\n") + &loads;
+                }
+            }
+        }
+        Fill { before, loads, stores }
     }
 
     /// Lines that find the point of the epilogue for element (batch, m, n).
@@ -228,34 +333,6 @@ fn indented(lines: &str) -> String {
     lines.lines().map(|line| format!("    {line}\n")).collect()
 }
 
-/// The function `stage_{name}`: eight vectors of an operand for each invocation, loaded before any is stored.
-fn stage(name: &str, along: Along) -> String {
-    let (row, size) = if name == "a" { ("m", "size_m") } else { ("n", "size_n") };
-    let mut text = format!("\nfn stage_{name}(batch: u32, {row}0: u32, k0: u32, id: u32) {{\n");
-    let (mut loads, mut stores) = (String::new(), String::new());
-    match along {
-        // Eight invocations have the terms of a row. Those beside them have the row after the next four, so that what 16 of
-        // them store together lies in different memory banks.
-        Along::Terms => {
-            text += "    let at = id / 8u % 2u * 4u + id / 16u % 4u + id / 64u * 8u;\n    let four = id % 8u;\n    let k = k0 + four * 4u;\n";
-            let _ = writeln!(text, "    let last = {size}() - 1u;");
-            for i in 0..8 {
-                let _ = writeln!(loads, "    let r{i} = four_{name}(batch, min({row}0 + at + {}u, last), k);", 16 * i);
-                let _ = writeln!(stores, "    {name}_tile[(at + {}u) * ALONG_TERMS + four] = r{i};", 16 * i);
-            }
-        }
-        Along::Rows => {
-            text += "    let at = id / 32u;\n    let four = id % 32u;\n";
-            let _ = writeln!(text, "    let {row} = min({row}0 + four * 4u, {size}() - 4u);");
-            for i in 0..8 {
-                let _ = writeln!(loads, "    let r{i} = four_{name}(batch, {row}, k0 + at + {}u);", 4 * i);
-                let _ = writeln!(stores, "    {name}_tile[(at + {}u) * ALONG_ROWS + four] = r{i};", 4 * i);
-            }
-        }
-    }
-    text + &loads + &stores + "}\n"
-}
-
 fn sums() -> String {
     let mut text = String::new();
     for (i, j) in pairs() {
@@ -277,13 +354,13 @@ fn multiply(along: [Along; 2]) -> String {
             let _ = match a {
                 true => writeln!(
                     text,
-                    "        let a{i}_{k} = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[(row + {}u) * ALONG_TERMS + {}u], ALONG_TERMS);",
+                    "            let a{i}_{k} = coopLoadT<coop_mat16x16<f16, A>>(&a_tile[(row + {}u) * ALONG_TERMS + {}u], ALONG_TERMS);",
                     16 * i,
                     k / 4
                 ),
                 false => writeln!(
                     text,
-                    "        let a{i}_{k} = coopLoad<coop_mat16x16<f16, A>>(&a_tile[{k}u * ALONG_ROWS + row / 4u + {}u], ALONG_ROWS);",
+                    "            let a{i}_{k} = coopLoad<coop_mat16x16<f16, A>>(&a_tile[{k}u * ALONG_ROWS + row / 4u + {}u], ALONG_ROWS);",
                     4 * i
                 ),
             };
@@ -292,19 +369,19 @@ fn multiply(along: [Along; 2]) -> String {
             let _ = match b {
                 true => writeln!(
                     text,
-                    "        let b{j}_{k} = coopLoad<coop_mat16x16<f16, B>>(&b_tile[(column + {}u) * ALONG_TERMS + {}u], ALONG_TERMS);",
+                    "            let b{j}_{k} = coopLoad<coop_mat16x16<f16, B>>(&b_tile[(column + {}u) * ALONG_TERMS + {}u], ALONG_TERMS);",
                     16 * j,
                     k / 4
                 ),
                 false => writeln!(
                     text,
-                    "        let b{j}_{k} = coopLoadT<coop_mat16x16<f16, B>>(&b_tile[{k}u * ALONG_ROWS + column / 4u + {}u], ALONG_ROWS);",
+                    "            let b{j}_{k} = coopLoadT<coop_mat16x16<f16, B>>(&b_tile[{k}u * ALONG_ROWS + column / 4u + {}u], ALONG_ROWS);",
                     4 * j
                 ),
             };
         }
         for (i, j) in pairs() {
-            let _ = writeln!(text, "        c{i}{j} = coopMultiplyAdd(a{i}_{k}, b{j}_{k}, c{i}{j});");
+            let _ = writeln!(text, "            c{i}{j} = coopMultiplyAdd(a{i}_{k}, b{j}_{k}, c{i}{j});");
         }
     }
     text
@@ -315,8 +392,8 @@ fn finish_all() -> String {
     for (i, j) in pairs() {
         let _ = write!(
             text,
-            "    coopStoreT(c{i}{j}, &result[own], RESULT_PITCH);\n    \
-             finish(batch, m0 + row + {}u, n0 + column + {}u, own, id % 32u);\n",
+            "    coopStoreT(c{i}{j}, &result[place], RESULT_PITCH);\n    \
+             finish(tile, m0 + row + {}u, n0 + column + {}u, place, id % 32u);\n",
             16 * i,
             16 * j
         );

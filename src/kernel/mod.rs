@@ -28,7 +28,7 @@ mod vector;
 mod wide;
 mod write;
 
-pub use library::with_native_halves;
+pub use library::{Rounding, with_native_halves};
 
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};

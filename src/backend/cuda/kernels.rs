@@ -102,7 +102,7 @@ impl Core {
     fn machine_code(&self, source: &KernelSource) -> Result<(Translated, Vec<u8>)> {
         let failed = |message: String| Error::Shader { name: source.name.into(), message };
         // CUDA's own conversions are exact.
-        let native = source.trusted.then(|| kernel::with_native_halves(&source.wgsl, true));
+        let native = source.trusted.then(|| kernel::with_native_halves(&source.wgsl, kernel::Rounding::Packing));
         let (module, info) = kernel::validate(source.name, native.as_ref().unwrap_or(&source.wgsl), source.matrices)?;
         let options = Options { trusted: source.trusted, uniforms: uniforms(source) };
         let translated = translate(&module, &info, &source.entry, &options).map_err(|e| failed(e.to_string()))?;

@@ -48,7 +48,8 @@ impl Core {
 
     fn build_unchecked(&self, source: &KernelSource) -> (wgpu::ComputePipeline, wgpu::BindGroupLayout) {
         let label = Some(source.name);
-        let native = (source.trusted && self.native_halves()).then(|| kernel::with_native_halves(&source.wgsl, false));
+        let native = source.trusted && self.native_halves();
+        let native = native.then(|| kernel::with_native_halves(&source.wgsl, kernel::Rounding::Adding));
         let wgsl = native.as_ref().unwrap_or(&source.wgsl);
         let text = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl[..].into()) };
         let module = if source.trusted {
