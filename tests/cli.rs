@@ -276,3 +276,33 @@ fn devices_are_listed() {
     let chosen = json["devices"].as_array().unwrap().iter().find(|d| d["name"] == best).unwrap();
     assert!(best == "cpu" || chosen["caps"]["software"] == false, "{json}");
 }
+
+#[test]
+#[cfg(feature = "wgpu")]
+fn tuning_is_for_gpus_and_is_kept_until_it_is_forgotten() {
+    let folder = Folder::new();
+    refused(&folder, &["tune", "--device", "cpu"], &["'cpu'", "only their kernels can be tuned"]);
+    refused(&folder, &["tune", "--device", "wgpu:99"], &["wgpu:99"]);
+    if sunstone::backend::wgpu::adapters().is_empty() {
+        println!("skipped: no GPU driver (Vulkan, Metal or DX12)");
+        return;
+    }
+    let tune = |args: &[&str]| -> serde_json::Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sunstone"));
+        let output = command.env("SUNSTONE_CACHE", folder.path()).arg("tune").args(args).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one JSON object")
+    };
+    assert_eq!(tune(&["--reset", "--json"])["forgotten"], false);
+    let report = tune(&["--json"]);
+    let saved = report["file"].as_str().expect("the file that it was saved in");
+    assert!(Path::new(saved).starts_with(folder.path()), "{saved}");
+    for step in report["found"]["steps"].as_array().expect("what was tried") {
+        let trials = step["trials"].as_array().unwrap();
+        assert!(trials.len() > 2 && trials.iter().all(|t| t["seconds"].as_f64() > Some(0.0)), "{step}");
+        assert!(trials.iter().any(|t| t["value"] == step["after"]), "{step}");
+    }
+    let again = tune(&["--reset", "--json"]);
+    assert_eq!(again["forgotten"], true);
+    assert!(again["tuning"]["wide_room"].is_u64() && !Path::new(saved).exists());
+}

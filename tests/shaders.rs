@@ -9,7 +9,9 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use sunstone::backend::wgpu::WgpuBackend;
 use sunstone::device::{Backend, Caps, Executable, MemoryStats, Storage};
+use sunstone::kernel::Tuning;
 use sunstone::plan::Plan;
 use sunstone::prelude::*;
 
@@ -46,13 +48,15 @@ impl Backend for Recording {
     }
 }
 
-/// The kernels of every case and of its gradient on operands of `dtype`, by case.
+/// The kernels of every case and of its gradient on operands of `dtype`, by case: those of a large GPU, wherever this runs.
 fn kernels(dtype: DType) -> Option<BTreeMap<&'static str, Vec<String>>> {
-    let gpu = common::devices_of("wgpu").into_iter().next()?;
+    common::devices_of("wgpu").first()?;
+    let gpu = WgpuBackend::open(0).expect("the first adapter opens");
+    gpu.set_tuning(Tuning::default());
     let mut all = BTreeMap::new();
     for case in cases::cases() {
         let texts = Arc::new(Mutex::new(Vec::new()));
-        let backend = Recording { inner: gpu.backend().clone(), texts: texts.clone() };
+        let backend = Recording { inner: gpu.clone(), texts: texts.clone() };
         let device = Device::new("recorded", Arc::new(backend));
         device.set_deterministic(case.name == "scatter_add of a part");
         let narrow = |d: &Vec<f64>| d.iter().map(|&v| v as f32).collect::<Vec<f32>>();

@@ -31,6 +31,8 @@ mod report;
 mod rows;
 mod trace;
 mod train;
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+mod tune;
 mod workgroup;
 
 pub use compare::{Comparison, Line, compare};
@@ -38,6 +40,8 @@ pub use compare::{Comparison, Line, compare};
 pub use plot::{MAX_RUNS, plot};
 pub use report::{About, FORMAT, Outcome, Peak, Report, Row, Time, Timed, VERSION, Work, date};
 pub use trace::Trace;
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub use tune::{On, Step, Trial, Tuned, tune};
 
 use crate::device::{Device, KernelTime};
 use crate::error::Error;

@@ -8,6 +8,8 @@ mod ops;
 mod output;
 mod session;
 mod text;
+#[cfg(feature = "wgpu")]
+mod tune;
 #[cfg(feature = "view")]
 mod view;
 mod web;
@@ -52,6 +54,9 @@ enum Command {
     Generate(generate::Args),
     /// Measure devices: each row checked against the CPU, then timed.
     Bench(bench::Args),
+    /// Find out which kernels of products suit a GPU, and remember it for this machine.
+    #[cfg(feature = "wgpu")]
+    Tune(tune::Args),
 }
 
 #[derive(Subcommand)]
@@ -76,6 +81,8 @@ pub fn run() -> ExitCode {
         Command::Train { what: Train::Text(args) } => text::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Bench(args) => bench::run(&args),
+        #[cfg(feature = "wgpu")]
+        Command::Tune(args) => tune::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

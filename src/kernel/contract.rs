@@ -74,16 +74,16 @@ pub fn contract(c: &Contract, target: Target) -> Result<KernelSource> {
 /// Into how many parts its sums are cut; 1 where that does not pay.
 pub fn parts(c: &Contract, target: Target) -> Result<usize> {
     if let Some(matrices) = Matrices::of(c, target) {
-        return Ok(matrices.parts());
+        return Ok(matrices.parts(target));
     }
     let mut w = Writer::default();
     touch(&mut w, c)?;
     let product = product(&mut w, c, target)?;
     let (_, file, groups) = product.choose(target);
     Ok(match (&product.wide, file) {
-        (_, TILED) => parts::TILED.parts(groups, product.k),
-        (_, LONG) => parts::LONG.parts(groups, product.k),
-        (Some(wide), WIDE) => wide.tile.parts(groups, product.k),
+        (_, TILED) => parts::TILED.parts(target.tuning.tiled_room, groups, product.k),
+        (_, LONG) => parts::LONG.parts(target.tuning.long_room, groups, product.k),
+        (Some(wide), WIDE) => wide.tile.parts(groups, product.k, target.tuning),
         _ => 1,
     })
 }

@@ -103,8 +103,8 @@ impl<'a> Matrices<'a> {
     }
 
     /// Into how many parts its sums are cut; 1 where that does not pay.
-    pub fn parts(&self) -> usize {
-        parts::MATRICES.parts(self.tiles(), self.k)
+    pub fn parts(&self, target: Target) -> usize {
+        parts::MATRICES.parts(target.tuning.matrices_room, self.tiles(), self.k)
     }
 
     /// The kernel that makes it whole.

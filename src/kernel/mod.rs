@@ -23,12 +23,14 @@ mod scan;
 mod scatter;
 mod sort;
 mod stage;
+mod tuning;
 mod turn;
 mod vector;
 mod wide;
 mod write;
 
 pub use library::{Rounding, with_native_halves};
+pub use tuning::{Class, Tuning};
 
 use crate::dtype::{DType, Scalar};
 use crate::error::{Error, Result};
@@ -117,6 +119,8 @@ pub struct Target {
     pub workgroup_memory: u32,
     /// Cooperative matrices of 16×16 (f16, and f32 for sums) in subgroups of 32, and f16 in shaders.
     pub matrices: bool,
+    /// Where one kernel gives way to the next.
+    pub tuning: Tuning,
 }
 
 fn generate_for(step: &Step, target: Target) -> Result<Vec<KernelSource>> {

@@ -9,23 +9,22 @@ use crate::shape::{Dims, Shape};
 
 /// What makes parts worth it: for a second kernel costs as much as a small product.
 pub struct Worth {
-    /// Workgroups that a device takes.
-    room: usize,
     /// Parts, and terms of each, at least.
     parts: usize,
     terms: usize,
 }
 
-/// That of each kernel. An H100 takes three workgroups of the wide one on each of its 132 cores, two of that on matrices.
-pub const TILED: Worth = Worth { room: 512, parts: 4, terms: 256 };
-pub const LONG: Worth = Worth { room: 4096, parts: 4, terms: 1024 };
-pub const WIDE: Worth = Worth { room: 396, parts: 2, terms: 256 };
-pub const MATRICES: Worth = Worth { room: 264, parts: 2, terms: 512 };
+/// That of each kernel.
+pub const TILED: Worth = Worth { parts: 4, terms: 256 };
+pub const LONG: Worth = Worth { parts: 4, terms: 1024 };
+pub const WIDE: Worth = Worth { parts: 2, terms: 256 };
+pub const MATRICES: Worth = Worth { parts: 2, terms: 512 };
 
 impl Worth {
-    /// Parts that sums of so many terms are worth, where whole sums would be made by `workgroups`.
-    pub fn parts(&self, workgroups: usize, terms: usize) -> usize {
-        let parts = (self.room / workgroups.max(1)).min(terms / self.terms);
+    /// Parts that sums of so many terms are worth, where whole sums would be made by `workgroups` and the device has room for
+    /// so many.
+    pub fn parts(&self, room: u32, workgroups: usize, terms: usize) -> usize {
+        let parts = (room as usize / workgroups.max(1)).min(terms / self.terms);
         if parts < self.parts { 1 } else { parts }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::stage::{Reach, Stage};
 use super::write::Writer;
-use super::{Result, Target, count, parts, rows};
+use super::{Result, Target, Tuning, count, parts, rows};
 use crate::dtype::DType;
 use std::fmt::Write as _;
 
@@ -29,12 +29,16 @@ impl Tile {
         if target.emulated || n < 48 || k < 8 {
             return None;
         }
+        let Tuning { wide_tiles, large_tiles, .. } = target.tuning;
         let fast = |stage: Stage| stage == Stage::FourTerms || stage == Stage::FourRows && !dtype.is_half();
         let suits = |tile: &Tile| {
             let groups = tile.count([batches, m, n]);
             let worth = match tile {
-                Tile::Large => m > 64 && k >= 512 && groups >= 120 && stages.into_iter().all(fast),
-                Tile::Low => (m >= 16 || m >= 8 && k >= 256) && groups * tile.parts(groups, k) >= 96,
+                Tile::Large => m > 64 && k >= 512 && groups >= large_tiles as usize && stages.into_iter().all(fast),
+                Tile::Low => {
+                    (m >= 16 || m >= 8 && k >= 256)
+                        && groups * tile.parts(groups, k, target.tuning) >= wide_tiles as usize
+                }
             };
             worth && target.workgroup_memory >= tile.memory()
         };
@@ -47,8 +51,8 @@ impl Tile {
     }
 
     /// Into how many parts sums of so many terms are cut, where whole ones take so many workgroups.
-    pub fn parts(self, groups: usize, k: usize) -> usize {
-        k.div_ceil(self.part(k, parts::WIDE.parts(groups, k)))
+    pub fn parts(self, groups: usize, k: usize, tuning: Tuning) -> usize {
+        k.div_ceil(self.part(k, parts::WIDE.parts(tuning.wide_room, groups, k)))
     }
 
     /// Terms of a part, where sums are cut into so many: whole steps.

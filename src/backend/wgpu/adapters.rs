@@ -4,6 +4,7 @@ use super::host;
 use crate::device::Caps;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::kernel::Class;
 
 /// A GPU, or a CPU that pretends to be one, as [`adapters`] lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +148,17 @@ fn driver(info: &wgpu::AdapterInfo) -> String {
 /// falls back to: others, such as lavapipe, are there to test the GPUs' kernels.
 pub(super) fn emulated(caps: &Caps) -> bool {
     caps.hardware.to_lowercase().contains("swiftshader")
+}
+
+/// Which devices it is like.
+pub(super) fn class(device: &wgpu::Device, caps: &Caps) -> Class {
+    const SERVER: [&str; 9] = ["A100", "A800", "B100", "B200", "GH200", "H100", "H200", "MI2", "MI3"];
+    match device.adapter_info().device_type {
+        _ if caps.software => Class::Software,
+        wgpu::DeviceType::IntegratedGpu => Class::Integrated,
+        _ if SERVER.iter().any(|name| caps.hardware.contains(name)) => Class::Server,
+        _ => Class::Discrete,
+    }
 }
 
 /// What a device grants. `hardware` is its name, where the device does not know it.

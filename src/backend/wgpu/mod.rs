@@ -12,6 +12,8 @@ mod host;
 mod memory;
 mod pipelines;
 #[cfg(not(target_arch = "wasm32"))]
+mod saved;
+#[cfg(not(target_arch = "wasm32"))]
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -29,14 +31,16 @@ use crate::device::Later;
 use crate::device::{Backend, Caps, Executable, MemoryManager, MemoryStats, Storage};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::kernel::Target;
+use crate::kernel::{Target, Tuning};
 use crate::plan::Plan;
 use flags::Flags;
 use pipelines::Pipelines;
 use std::collections::VecDeque;
 use std::fmt;
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Runs that may be under way at once; one more waits for the oldest.
 const IN_FLIGHT: usize = 8;
@@ -58,6 +62,8 @@ struct Core {
     caps: Caps,
     /// What its kernels are shaped for, as far as the driver takes them.
     target: Target,
+    /// Where one kernel gives way to the next, which `target` only began with.
+    tuning: Mutex<Tuning>,
     /// Whether the driver refused a kernel on cooperative matrices.
     refuses_matrices: AtomicBool,
     /// Why the device is gone, once it is.
@@ -145,13 +151,16 @@ impl WgpuBackend {
         let (seen, gone, own) = (late.clone(), lost.clone(), name.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| seen.uncaught(&own, error, &gone)));
         let caps = adapters::caps(&device, hardware);
+        let tuning = tuned(&device, &caps);
         let core = Core {
             name,
             target: Target {
                 emulated: adapters::emulated(&caps),
                 workgroup_memory: device.limits().max_compute_workgroup_storage_size,
                 matrices: adapters::has_matrices(&device),
+                tuning,
             },
+            tuning: Mutex::new(tuning),
             refuses_matrices: AtomicBool::new(false),
             caps,
             flags: Flags::new(&device),
@@ -169,11 +178,55 @@ impl WgpuBackend {
         Arc::new(WgpuBackend { core: Arc::new(core), memory })
     }
 
+    /// Where one kernel of products gives way to the next: what `sunstone tune` saved for this device, else what is shipped
+    /// for its class.
+    pub fn tuning(&self) -> Tuning {
+        self.core.target().tuning
+    }
+
+    /// Whether it has kernels on cooperative matrices.
+    pub fn has_matrices(&self) -> bool {
+        self.core.target().matrices
+    }
+
+    /// Decides that anew, for what is compiled from now on; not for other programs, nor for the next start.
+    pub fn set_tuning(&self, tuning: Tuning) {
+        *self.core.tuning.lock().unwrap_or_else(PoisonError::into_inner) = tuning;
+    }
+
+    /// Saves what [`WgpuBackend::tuning`] gives, for every program that opens this device with this driver; gives the file.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is no folder for such things, [`Error::Io`] where it cannot be written.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn save_tuning(&self) -> Result<PathBuf> {
+        saved::save(&self.core.device, self.tuning())
+    }
+
+    /// Forgets what was saved for this device; what is shipped for its class holds again. Tells whether there was anything.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file cannot be removed.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn forget_tuning(&self) -> Result<bool> {
+        self.set_tuning(Tuning::of(adapters::class(&self.core.device, &self.core.caps)));
+        saved::forget(&self.core.device)
+    }
+
     /// Gives the device up, with all that it holds: every later call fails with [`Error::DeviceLost`].
     pub fn destroy(&self) {
         let _ = self.core.lost.set("it was destroyed by the program".into());
         self.core.device.destroy();
     }
+}
+
+/// What was saved for a device, else what is shipped for its class.
+fn tuned(device: &wgpu::Device, caps: &Caps) -> Tuning {
+    let class = || Tuning::of(adapters::class(device, caps));
+    #[cfg(not(target_arch = "wasm32"))]
+    return saved::tuning(device).unwrap_or_else(class);
+    #[cfg(target_arch = "wasm32")]
+    class()
 }
 
 impl Core {
@@ -188,7 +241,7 @@ impl Core {
     /// What kernels are shaped for.
     fn target(&self) -> Target {
         let matrices = self.target.matrices && !self.refuses_matrices.load(Ordering::Relaxed);
-        Target { matrices, ..self.target }
+        Target { matrices, tuning: *self.tuning.lock().unwrap_or_else(PoisonError::into_inner), ..self.target }
     }
 
     fn error(&self, detail: impl Into<String>) -> Error {

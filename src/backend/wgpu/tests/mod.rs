@@ -20,10 +20,13 @@ fn backend() -> Option<Arc<WgpuBackend>> {
     SHARED.get_or_init(fresh).clone()
 }
 
-/// A backend of the test's own.
+/// A backend of the test's own, with the kernels of a large GPU wherever the test runs.
 fn fresh() -> Option<Arc<WgpuBackend>> {
     match WgpuBackend::open(0) {
-        Ok(backend) => Some(backend),
+        Ok(backend) => {
+            backend.set_tuning(Tuning::default());
+            Some(backend)
+        }
         Err(e) => {
             eprintln!("not tested: {e}");
             None

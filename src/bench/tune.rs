@@ -1,0 +1,232 @@
+//! Which of a device's numbers ([`Tuning`]) should be larger or smaller? Each is tried in turn, on products that it decides about.
+
+use super::case::{Case, Operand, op, work};
+use super::measure::{self, Clock};
+use super::{Outcome, Suite, ready};
+use crate::backend::wgpu::WgpuBackend;
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::kernel::Tuning;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// By how much another value must be faster to be taken: less is chance.
+const WORTH: f64 = 0.97;
+
+/// Seconds that each product is measured for.
+const BUDGET: f64 = 0.05;
+
+/// A number, and what it decides about.
+struct Number {
+    name: &'static str,
+    of: fn(&mut Tuning) -> &mut u32,
+    /// The value that switches off what it decides about.
+    off: u32,
+    dtype: DType,
+    /// Rows, terms and columns.
+    products: &'static [[usize; 3]],
+}
+
+const NUMBERS: [Number; 6] = [
+    Number {
+        name: "wide_tiles",
+        of: |t| &mut t.wide_tiles,
+        off: u32::MAX,
+        dtype: DType::F32,
+        products: &[[256, 256, 256], [384, 384, 384], [512, 512, 512], [1024, 128, 256]],
+    },
+    Number {
+        name: "large_tiles",
+        of: |t| &mut t.large_tiles,
+        off: u32::MAX,
+        dtype: DType::F32,
+        products: &[[1024, 1024, 1024], [1536, 1024, 1536], [2048, 1024, 2048]],
+    },
+    Number {
+        name: "wide_room",
+        of: |t| &mut t.wide_room,
+        off: 1,
+        dtype: DType::F32,
+        products: &[[128, 16384, 128], [256, 4096, 256], [512, 2048, 512]],
+    },
+    Number {
+        name: "tiled_room",
+        of: |t| &mut t.tiled_room,
+        off: 1,
+        dtype: DType::F32,
+        products: &[[64, 16384, 32], [256, 8192, 32], [1024, 2048, 40]],
+    },
+    Number {
+        name: "long_room",
+        of: |t| &mut t.long_room,
+        off: 1,
+        dtype: DType::F32,
+        products: &[[1, 1 << 20, 4], [4, 1 << 18, 4], [1, 1 << 16, 64]],
+    },
+    Number {
+        name: "matrices_room",
+        of: |t| &mut t.matrices_room,
+        off: 1,
+        dtype: DType::F16,
+        products: &[[256, 8192, 256], [512, 4096, 512], [1024, 4096, 1024]],
+    },
+];
+
+/// A value that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Trial {
+    /// The number's name.
+    pub number: &'static str,
+    /// Its value.
+    pub value: u32,
+    /// Seconds of its products, their geometric mean.
+    pub seconds: f64,
+}
+
+/// A number that was decided.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub number: &'static str,
+    /// What it was, and what it is to be.
+    pub before: u32,
+    pub after: u32,
+    /// All that was tried; that which was there first.
+    pub trials: Vec<Trial>,
+}
+
+/// What [`tune`] found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tuned {
+    /// The numbers to keep.
+    pub tuning: Tuning,
+    /// How each was decided; those that do not matter on this device are not there.
+    pub steps: Vec<Step>,
+}
+
+/// Tries each number of a device at a quarter, half, twice and four times its value and switched off, and takes what is
+/// fastest by more than chance. The backend has what was found in the end; nothing is saved. `clock` gives seconds since any
+/// moment; `on` hears of each trial, which it is and of how many, and may end it all by returning false: then nothing is given
+/// and the backend is as it was.
+///
+/// # Errors
+/// Those of the device; [`Error::Backend`] when a product is wrong.
+pub fn tune(backend: &Arc<WgpuBackend>, clock: Clock<'_>, on: On<'_>) -> Result<Option<Tuned>> {
+    let before = backend.tuning();
+    let found = steps(backend, before, clock, on);
+    backend.set_tuning(found.as_ref().ok().and_then(|f| f.as_ref()).map_or(before, |found| found.tuning));
+    found
+}
+
+/// What hears of each trial: its place from 1 on, and how many there are.
+pub type On<'a> = &'a mut dyn FnMut(&Trial, usize, usize) -> bool;
+
+fn steps(backend: &Arc<WgpuBackend>, mut tuning: Tuning, clock: Clock<'_>, on: On<'_>) -> Result<Option<Tuned>> {
+    let numbers = || NUMBERS.iter().filter(|n| n.dtype == DType::F32 || backend.has_matrices());
+    let of = numbers().map(|n| values(*(n.of)(&mut tuning), n.off).len()).sum();
+    let (mut steps, mut place) = (Vec::new(), 0);
+    for number in numbers() {
+        let before = *(number.of)(&mut tuning);
+        let mut trials: Vec<Trial> = Vec::new();
+        for value in values(before, number.off) {
+            let mut other = tuning;
+            *(number.of)(&mut other) = value;
+            backend.set_tuning(other);
+            let trial = Trial { number: number.name, value, seconds: seconds(backend, number, clock)? };
+            trials.push(trial);
+            place += 1;
+            if !on(&trial, place, of) {
+                return Ok(None);
+            }
+        }
+        let after = best(&trials);
+        *(number.of)(&mut tuning) = after;
+        steps.push(Step { number: number.name, before, after, trials });
+    }
+    Ok(Some(Tuned { tuning, steps }))
+}
+
+/// What to try: first what there is.
+fn values(now: u32, off: u32) -> Vec<u32> {
+    if now == off {
+        return vec![now, 4, 16, 64, 256];
+    }
+    let mut values = vec![now, now / 4, now / 2, now.saturating_mul(2), now.saturating_mul(4), off];
+    values.retain(|v| *v > 0);
+    let mut seen = Vec::new();
+    values.retain(|v| !seen.contains(v) && (seen.push(*v), true).1);
+    values
+}
+
+/// The fastest, if it is faster than the first by more than chance.
+fn best(trials: &[Trial]) -> u32 {
+    let Some((first, others)) = trials.split_first() else { return 0 };
+    let fastest = others.iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    fastest.filter(|t| t.seconds < first.seconds * WORTH).unwrap_or(first).value
+}
+
+/// The geometric mean of a number's products; each is checked first. A device of its own forgets the plans made before.
+fn seconds(backend: &Arc<WgpuBackend>, number: &Number, clock: Clock<'_>) -> Result<f64> {
+    let device = Device::new("tuned", backend.clone());
+    // A CPU takes a second where a GPU takes a millisecond.
+    let smaller = if device.caps().software { 4 } else { 1 };
+    let mut logs = 0.0;
+    for &[m, k, n] in number.products {
+        let [m, k] = [m.div_ceil(smaller), (k / smaller / smaller).max(k.min(64))];
+        let operands = vec![Operand::numbers(number.dtype, &[m, k]).cut(0), Operand::numbers(number.dtype, &[k, n])];
+        let prepare = op(operands, 0, number.dtype, |t| Ok(vec![t[0].matmul(&t[1])]));
+        let case = Case::new(Suite::Matmul, "tune", number.dtype, work(0.0, 0), prepare);
+        let wrong = |detail: String| Error::Backend { device: "tune".into(), detail };
+        match ready(measure::outcome(&device, case, BUDGET, clock)).transpose()? {
+            Some((Outcome::Timed(timed), _)) => logs += timed.seconds().ln(),
+            Some((Outcome::Wrong { reason }, _)) => {
+                return Err(wrong(format!(
+                    "the product of {m}×{k} and {k}×{n} is wrong with {}: {reason}",
+                    number.name
+                )));
+            }
+            _ => return Err(wrong("a product did not end".into())),
+        }
+    }
+    Ok((logs / number.products.len() as f64).exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_value_is_taken_only_where_it_is_faster_by_more_than_chance() {
+        let trial = |value, seconds| Trial { number: "wide_room", value, seconds };
+        assert_eq!(best(&[trial(8, 1.0), trial(2, 0.98), trial(16, 1.5)]), 8);
+        assert_eq!(best(&[trial(8, 1.0), trial(2, 0.9), trial(16, 0.8)]), 16);
+    }
+
+    #[test]
+    fn what_is_tried_begins_with_what_there_is_and_is_never_nothing() {
+        assert_eq!(values(8, 1), [8, 2, 4, 16, 32, 1]);
+        assert_eq!(values(2, 1), [2, 1, 4, 8]);
+        assert_eq!(values(u32::MAX, u32::MAX)[0], u32::MAX);
+        assert_eq!(values(96, u32::MAX).last(), Some(&u32::MAX));
+    }
+
+    #[test]
+    fn a_gpu_keeps_what_was_found_and_gives_it_up_when_interrupted() {
+        let Ok(backend) = WgpuBackend::open(0) else {
+            eprintln!("skipped: no GPU driver");
+            return;
+        };
+        let (before, clock) = (Tuning { wide_tiles: 3, ..Tuning::default() }, std::time::Instant::now());
+        backend.set_tuning(before);
+        let mut tried = Vec::new();
+        let stopped = tune(&backend, &|| clock.elapsed().as_secs_f64(), &mut |trial, place, of| {
+            assert!(trial.seconds > 0.0 && place <= of);
+            tried.push(trial.value);
+            tried.len() < 2
+        });
+        assert_eq!(stopped.unwrap(), None);
+        assert_eq!((backend.tuning(), tried.len()), (before, 2));
+        assert_eq!(tried[0], 3);
+    }
+}
