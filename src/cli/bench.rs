@@ -49,12 +49,20 @@ struct Measure {
     /// Small sizes and few rows: at most a minute for each device.
     #[arg(long)]
     quick: bool,
+    /// Measure each row for S seconds, and at least three times [default: 1; with --quick 0.1].
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    budget: Option<f64>,
     /// Write all measurements to FILE.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write every kernel of one call of each row to FILE, in Chrome's trace format.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> std::result::Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    if (0.0..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("not between 0 and 3600 seconds".into()) }
 }
 
 /// Measures, or shows what was measured.
@@ -76,6 +84,7 @@ fn measure(args: &Measure) -> Result<()> {
     if !args.suites.is_empty() {
         options.suites.clone_from(&args.suites);
     }
+    options.budget = args.budget.unwrap_or(options.budget);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let mut report = Report::new(bench::date(now), args.quick);
     if cfg!(debug_assertions) {
