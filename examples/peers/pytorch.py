@@ -274,6 +274,10 @@ class Bench:
         for name, make in (("mlp", mlp), ("cnn", cnn)):
             x = lambda: torch.rand(batch, 784, device=self.device)
             self.training(f"digits {name}, batch {batch}", batch, make, x, batch, 10)
+        wide = lambda: nn.Sequential(
+            nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+        x = lambda: torch.rand(128, 784, device=self.device)
+        self.training("mlp 784-512-512-10, batch 128", 128, wide, x, 128, 10, torch.optim.Adam)
         sizes = [(2, 2, 2, 64, 64)] if quick else [(16, 4, 4, 128, 128), (64, 6, 6, 384, 256), (8, 12, 12, 768, 1024)]
         for batch, layers, heads, width, context in sizes:
             words = 96 if width < 768 else 50_304
@@ -285,10 +289,10 @@ class Bench:
     def classes(self, count, classes):
         return (torch.arange(count) * 7919 % classes).to(self.device)
 
-    def training(self, name, samples, make, x, count, classes):
+    def training(self, name, samples, make, x, count, classes, algorithm=torch.optim.AdamW):
         def prepare():
             model, inputs, targets = make().to(self.device), x(), self.classes(count, classes)
-            optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=self.device.type == "cuda")
+            optimizer = algorithm(model.parameters(), lr=1e-3, fused=self.device.type == "cuda")
             loss = self.fused(lambda: F.cross_entropy(model(inputs).view(-1, classes), targets))
 
             def step():

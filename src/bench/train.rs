@@ -9,14 +9,23 @@ use crate::error::{Error, Result};
 use crate::models::Digits;
 use crate::models::digits::SIDE;
 use crate::models::gpt::{Gpt, GptConfig};
-use crate::nn::{Init, Module};
-use crate::optim::{AdamW, Optimizer};
+use crate::nn::{Init, Linear, Module, Relu, Sequential};
+use crate::optim::{Adam, AdamW, Optimizer};
 use crate::random::Generator;
 use crate::tensor::Tensor;
 use std::rc::Rc;
 
+/// The inputs of the MLP that others are often measured with, and the widths of its layers.
+const MLP: [usize; 4] = [SIDE * SIDE, 512, 512, 10];
+
+/// Images a step of it, in the quick suite too: it takes milliseconds, and others are measured with so many.
+const MLP_BATCH: usize = 128;
+
 /// Losses are compared after a step whose gradients differ in their last bits.
 const TOLERANCE: f64 = 1e-2;
+
+/// The learning rate.
+const RATE: f64 = 1e-3;
 
 pub fn cases(quick: bool) -> Vec<Case> {
     let batch = if quick { 8 } else { 256 };
@@ -30,6 +39,8 @@ pub fn cases(quick: bool) -> Vec<Case> {
         )
     };
     let mut cases = vec![digits("mlp", Digits::mlp), digits("cnn", Digits::cnn)];
+    let name = format!("mlp {}, batch {MLP_BATCH}", MLP.map(|n| n.to_string()).join("-"));
+    cases.push(case(name, MLP_BATCH, MLP_BATCH, Rc::new(|device, batch| Training::mlp(batch, device))));
     let sizes: &[(usize, [usize; 4])] = match quick {
         true => &[(2, [2, 2, 64, 64])],
         false => &[(16, [4, 4, 128, 128]), (64, [6, 6, 384, 256]), (8, [12, 12, 768, 1024])],
@@ -70,7 +81,7 @@ fn case(name: String, batch: usize, samples: usize, make: Make) -> Case {
 /// A network, what it learns, and its optimizer.
 struct Training {
     model: Box<dyn Module>,
-    optimizer: AdamW,
+    optimizer: Box<dyn Optimizer>,
     x: Tensor,
     targets: Tensor,
     classes: usize,
@@ -78,21 +89,41 @@ struct Training {
 
 impl Training {
     fn digits(model: Digits, batch: usize, device: &Device) -> Result<Training> {
-        let x = Generator::new(1).rand([batch, SIDE * SIDE], &Device::cpu()).to_device(device)?;
-        Training::new(Box::new(model), x, numbers(batch, 10, device), 10)
+        let optimizer = AdamW::new(model.parameters(), RATE);
+        Training::new(Box::new(model), Box::new(optimizer), images(batch, device)?, numbers(batch, 10, device), 10)
+    }
+
+    /// By Adam, as `examples/cuda_speed.rs` and `examples/peers/speed.py` have it.
+    fn mlp(batch: usize, device: &Device) -> Result<Training> {
+        let init = Init::new(0, device);
+        let [inputs, first, second, classes] = MLP;
+        let model = Sequential::new()
+            .add(Linear::new(inputs, first, &init))
+            .add(Relu)
+            .add(Linear::new(first, second, &init))
+            .add(Relu)
+            .add(Linear::new(second, classes, &init));
+        let (optimizer, targets) = (Adam::new(model.parameters(), RATE), numbers(batch, classes, device));
+        Training::new(Box::new(model), Box::new(optimizer), images(batch, device)?, targets, classes)
     }
 
     fn gpt(config: GptConfig, batch: usize, device: &Device) -> Result<Training> {
         let model = Gpt::new(config, &Init::new(0, device))?;
         let count = batch * config.context;
-        let x = numbers(count, config.vocabulary, device).reshape([batch, config.context]);
-        Training::new(Box::new(model), x, numbers(count, config.vocabulary, device), config.vocabulary)
+        let (optimizer, classes) = (AdamW::new(model.parameters(), RATE), config.vocabulary);
+        let x = numbers(count, classes, device).reshape([batch, config.context]);
+        Training::new(Box::new(model), Box::new(optimizer), x, numbers(count, classes, device), classes)
     }
 
-    fn new(model: Box<dyn Module>, x: Tensor, targets: Tensor, classes: usize) -> Result<Training> {
+    fn new(
+        model: Box<dyn Module>,
+        optimizer: Box<dyn Optimizer>,
+        x: Tensor,
+        targets: Tensor,
+        classes: usize,
+    ) -> Result<Training> {
         x.realize()?;
         targets.realize()?;
-        let optimizer = AdamW::new(model.parameters(), 1e-3);
         Ok(Training { model, optimizer, x, targets, classes })
     }
 
@@ -103,6 +134,11 @@ impl Training {
         self.optimizer.step(loss.backward()?)?;
         Ok(loss.detach())
     }
+}
+
+/// Images of noise.
+fn images(batch: usize, device: &Device) -> Result<Tensor> {
+    Generator::new(1).rand([batch, SIDE * SIDE], &Device::cpu()).to_device(device)
 }
 
 /// Classes in an order without much sense.
