@@ -1,6 +1,6 @@
 """The rows of `sunstone bench` in PyTorch, as the same JSON, so that `sunstone bench compare` shows both side by side.
 
-    python examples/peers/pytorch.py [SUITE...] [--device cpu|cuda] [--quick] [--compile] [--json FILE]
+    python examples/peers/pytorch.py [SUITE...] [--device cpu|cuda] [--quick] [--budget S] [--compile] [--json FILE]
 
 Names, sizes, work and the way of timing are those of src/bench; results are not checked. f32 is strict: no TF32.
 `--compile` puts every row through torch.compile; without it the rows are eager.
@@ -78,7 +78,7 @@ class Bench:
                 break
             calls = min(max(calls * 2, int(calls * SAMPLE / max(whole, 1e-6))), MAX_CALLS)
         times, hosts, began = [], [], time.perf_counter()
-        budget = 0.1 if self.args.quick else 1.0
+        budget = self.args.budget or (0.1 if self.args.quick else 1.0)
         while len(times) < MIN_SAMPLES or (len(times) < MAX_SAMPLES and time.perf_counter() - began < budget):
             whole, asked = self.sample(call, calls, waits)
             times.append(whole / calls)
@@ -352,6 +352,7 @@ def main():
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="the small sizes of `sunstone bench --quick`")
+    parser.add_argument("--budget", type=float, metavar="S", help="seconds for each row [1; with --quick 0.1]")
     parser.add_argument("--compile", action="store_true", help="through torch.compile")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
