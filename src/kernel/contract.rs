@@ -211,7 +211,9 @@ impl Product {
         let vector = self.k >= 256 && (self.n == 1 && self.a_along_k || self.m == 1 && self.b_along_k);
         // A tile costs as much as 64 elements that a workgroup makes each, and parts cost a second kernel.
         let long = self.k >= 1024 && (elements * self.k <= 1 << 23 || elements <= 64 * self.tiles());
-        if small && vector || long {
+        // A few rows or columns whose terms lie together, which one invocation would walk alone.
+        let narrow = self.k >= 256 && elements * self.k <= 1 << 22 && self.a_along_k && self.b_along_k;
+        if small && (vector || narrow) || long {
             return ("matmul_long", LONG, elements);
         }
         if small && self.k < 4096 {

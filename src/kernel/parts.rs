@@ -15,10 +15,10 @@ pub struct Worth {
 }
 
 /// That of each kernel.
-pub const TILED: Worth = Worth { parts: 4, terms: 256 };
+pub const TILED: Worth = Worth { parts: 4, terms: 64 };
 pub const LONG: Worth = Worth { parts: 4, terms: 1024 };
 pub const WIDE: Worth = Worth { parts: 2, terms: 256 };
-pub const MATRICES: Worth = Worth { parts: 2, terms: 512 };
+pub const MATRICES: Worth = Worth { parts: 2, terms: 128 };
 
 impl Worth {
     /// Parts that sums of so many terms are worth, where whole sums would be made by `workgroups` and the device has room for

@@ -304,12 +304,23 @@ impl<'a> Body<'a> {
                     }
                 }
             }
-            InstrKind::Gather { slot, at, index, stride, size, guard, origin } => {
-                let size = self.w.count(super::count(*size)?);
+            InstrKind::Gather { slot, at, index, stride, size: axis, guard, origin } => {
+                let size = self.w.count(super::count(*axis)?);
                 let origin = self.w.number(Number::Origin(*origin));
                 let step = if *stride == 1 { String::new() } else { format!(" * {}", self.w.int(*stride)) };
-                let value = self.w.load(*slot, dtype, &format!("{} + r{index}{step}", self.places[at]))?;
                 let (zero, poison) = (ops::zero(dtype), ops::poison(dtype));
+                if guard.is_none() && *axis > 0 {
+                    // Loaded without a branch, which would have everything after it wait for the load.
+                    let inside = format!("inside{r}");
+                    let place = format!("{} + select(0i, r{index}, {inside}){step}", self.places[at]);
+                    let value = self.w.load(*slot, dtype, &place)?;
+                    return Ok(format!(
+                        "{pad}let {inside} = (r{index} >= 0i) & (r{index} < i32({size}));\n\
+                         {pad}let r{r} = select({poison}, {value}, {inside});\n\
+                         {pad}if (!{inside}) {{\n{pad}    report({origin}, r{index}, {size});\n{pad}}}\n"
+                    ));
+                }
+                let value = self.w.load(*slot, dtype, &format!("{} + r{index}{step}", self.places[at]))?;
                 let inside = format!("r{index} >= 0i && r{index} < i32({size})");
                 let guarded = guard.map_or(String::new(), |g| format!("if (r{g}) "));
                 format!(
