@@ -100,7 +100,11 @@ pub fn gradient(
         }
         Op::Matmul => {
             let (a, b) = (src(0), src(1));
-            vec![want(0, &|| g.matmul(&b.t())), want(1, &|| a.t().matmul(g))]
+            // Of an operand that is another matrix turned (a layer's weight), the gradient is made as that lies in memory, so
+            // that an update can be what the product does with it.
+            let da = || if is_turned(&srcs[0]) { b.matmul(&g.t()).t() } else { g.matmul(&b.t()) };
+            let db = || if is_turned(&srcs[1]) { g.t().matmul(&a).t() } else { a.t().matmul(g) };
+            vec![want(0, &da), want(1, &db)]
         }
         Op::Conv(spec) => {
             let (x, w) = (src(0), src(1));
@@ -133,6 +137,13 @@ pub fn gradient(
             vec![Some(order::unsort(g, &index, *axis))]
         }
     }
+}
+
+/// Whether a value is another with its last two axes exchanged.
+fn is_turned(value: &Value) -> bool {
+    let Op::Permute(axes) = &value.node.op else { return false };
+    let [others @ .., a, b] = &axes[..] else { return false };
+    others.iter().enumerate().all(|(i, axis)| i == *axis) && (*a, *b) == (axes.len() - 1, axes.len() - 2)
 }
 
 fn unary(op: UnaryOp, g: &Tensor, x: Tensor, y: Tensor) -> Option<Tensor> {
