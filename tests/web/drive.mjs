@@ -299,25 +299,25 @@ const parts = {
     await page.evaluate(AXE);
     const { violations } = await page.evaluate(() => axe.run());
     assert(!violations.length, JSON.stringify(violations.map((v) => [v.id, v.nodes.map((n) => n.target)])));
-    // Files that cannot be.
-    const spoilt = {
-      'version 2': (f) => (f.version = 2),
-      'not JSON': () => '{',
-      'no file of measurements': () => '{}',
-      'devices, more than 64': (f) => (f.runs = Array(65).fill(f.runs[0])),
-      'rows, more than 2000': (f) => (f.runs[0].rows = Array(2001).fill(timed[0])),
-      'too long or not printable': (f) => (f.program = 'x\u001b[2J'),
-      'is no number between': (f) => (f.runs[0].rows = [{ ...timed[0], work: { flops: -1, bytes: 0 } }]),
-      'out of order': (f) => (f.runs[0].rows = [{ ...timed[0], time: { ...timed[0].time, q3: 1e-9 } }]),
-      'neither timed, skipped nor wrong': (f) => (f.runs[0].rows = [{ ...timed[0], outcome: '<b>' }]),
-      'a peak is missing': (f) => (f.runs[0].peak = 'high'),
-      'are all that fit': (f) => (f.runs = Array(16).fill(f.runs[0])),
-    };
-    for (const [says, spoil] of Object.entries(spoilt)) {
+    // Files that cannot be, by what is said of them.
+    const texts = { 'not JSON': '{', 'no file of measurements': '{}' };
+    const spoil = (says, f) => {
       const copy = structuredClone(file);
-      const text = spoil(copy);
+      f(copy, copy.runs[0]);
+      texts[says] = JSON.stringify(copy);
+    };
+    spoil('version 2', (f) => (f.version = 2));
+    spoil('devices, more than 64', (f) => (f.runs = Array(65).fill({})));
+    spoil('rows, more than 2000', (f, run) => (run.rows = Array(2001).fill({})));
+    spoil('too long or not printable', (f) => (f.program = 'x\u001b[2J'));
+    spoil('is no number between', (f, run) => (run.rows = [{ ...timed[0], work: { flops: -1, bytes: 0 } }]));
+    spoil('out of order', (f, run) => (run.rows = [{ ...timed[0], time: { ...timed[0].time, q3: 1e-9 } }]));
+    spoil('neither timed, skipped nor wrong', (f, run) => (run.rows = [{ ...timed[0], outcome: '<b>' }]));
+    spoil('a peak is missing', (f, run) => (run.peak = 'high'));
+    spoil('are all that fit', (f, run) => (f.runs = Array(16).fill(run)));
+    for (const [says, text] of Object.entries(texts)) {
       const bad = join(folder, 'bad.json');
-      writeFileSync(bad, typeof text === 'string' ? text : JSON.stringify(copy));
+      writeFileSync(bad, text);
       await page.setInputFiles('#bench-files', bad);
       await notice(page, says);
       assert(/^bad\.json: /.test(await page.textContent('.notice.bad p')), 'it does not say which file');

@@ -28,7 +28,7 @@ function element(tag, text, name) {
 // One device of a file as a column.
 const columns = (report) => report.runs.map(({ device, peak, rows }) => ({
   title: device.name === 'cpu' && device.hardware === 'wasm32' ? 'CPU (WebAssembly)' : device.hardware || device.name,
-  about: [`${report.program}, ${device.name}${report.quick ? ', quick' : ''}${device.software ? ', software' : ''}`, report.date.slice(0, 10), peak && peaks(peak)].filter(Boolean),
+  about: [`${report.program}, ${device.name}${report.quick ? ', quick' : ''}${device.software ? ', software' : ''}`, report.date.slice(0, 10), peak && peaks(peak) && `at most ${peaks(peak)}`].filter(Boolean),
   rows: new Map(rows.map((r) => [key(r), r])),
 }));
 
@@ -46,7 +46,7 @@ export async function startBench(app) {
     else if (r.outcome === 'timed') {
       td.append(element('b', duration(r.time.median)));
       if (first?.outcome === 'timed' && first !== r) td.append(element('em', `${(first.time.median / r.time.median).toPrecision(3)}×`));
-      const share = r.of_peak === null ? '' : `${Math.round(r.of_peak * 100)}% of peak`;
+      const share = r.of_peak === null ? '' : `${(r.of_peak * 100).toFixed(r.of_peak < 0.1 ? 1 : 0)}% of peak`;
       td.append(element('span', [rate(r), share].filter(Boolean).join(' · '), 'more'));
       if (share) {
         td.append(document.createElement('i'));

@@ -131,7 +131,7 @@ export function duration(s) {
   return s < 1 ? `${short(s * 1e3)} ms` : `${short(s)} s`;
 }
 
-// The most that a device was seen to do.
+// The most that a device was seen to do; nothing where no row told.
 export function peaks({ bytes, flops }) {
   const all = flops.map(([dtype, n]) => `${short(n / 1e9)} GFLOP/s of ${dtype}`);
   return (bytes ? [`${short(bytes / 1e9)} GB/s`, ...all] : all).join(', ');
