@@ -159,8 +159,7 @@ pub(super) fn gradients<F>(operands: Vec<Operand>, axis: usize, dtype: DType, wa
 where
     F: Fn(&[Tensor]) -> Tensor + 'static,
 {
-    let f: Box<dyn Fn(&[Tensor]) -> Tensor> = Box::new(f);
-    op(operands, axis, dtype, move |t| gradients_of(t, wanted, &*f))
+    op(operands, axis, dtype, move |t| gradients_of(t, wanted, &f))
 }
 
 fn gradients_of(t: &[Tensor], wanted: &[usize], f: &dyn Fn(&[Tensor]) -> Tensor) -> Result<Vec<Tensor>> {
