@@ -19,7 +19,6 @@ pub use serial::*;
 
 #[cfg(target_arch = "wasm32")]
 mod serial {
-    use std::cmp::Ordering;
     use std::slice::{Chunks, ChunksExactMut, ChunksMut};
 
     pub use std::iter::Iterator as IndexedParallelIterator;
@@ -34,7 +33,9 @@ mod serial {
         fn par_chunks(&self, size: usize) -> Chunks<'_, T>;
         fn par_chunks_mut(&mut self, size: usize) -> ChunksMut<'_, T>;
         fn par_chunks_exact_mut(&mut self, size: usize) -> ChunksExactMut<'_, T>;
-        fn par_sort_by(&mut self, order: impl Fn(&T, &T) -> Ordering);
+        fn par_sort_unstable(&mut self)
+        where
+            T: Ord;
     }
 
     impl<T> ParallelSlice<T> for [T] {
@@ -50,8 +51,11 @@ mod serial {
             self.chunks_exact_mut(size)
         }
 
-        fn par_sort_by(&mut self, order: impl Fn(&T, &T) -> Ordering) {
-            self.sort_by(order);
+        fn par_sort_unstable(&mut self)
+        where
+            T: Ord,
+        {
+            self.sort_unstable();
         }
     }
 

@@ -46,6 +46,16 @@ fn rows_after_the_limit_are_listed_and_the_observer_may_end_it() {
 }
 
 #[test]
+fn a_pause_comes_before_each_row_and_what_is_heard_there_ends_the_run() {
+    let pauses = std::cell::Cell::new(0);
+    let pause = async || pauses.set(pauses.get() + 1);
+    let options = Options { limit: -1.0, ..Options::quick() };
+    let mut on = |event: Event<'_>| !matches!(event, Event::Start { .. } if pauses.get() > 2);
+    let run = bench::ready(bench::run_pausing(&Device::cpu(), &options, &|| 0.0, &mut on, pause)).unwrap();
+    assert_eq!((pauses.get(), run.rows.len()), (3, 2));
+}
+
+#[test]
 fn names_are_unique_within_a_suite_and_dtype() {
     for options in [Options::quick(), Options::full()] {
         let options = Options { limit: -1.0, ..options };

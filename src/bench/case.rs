@@ -109,6 +109,14 @@ pub(super) fn op<F>(operands: Vec<Operand>, axis: usize, dtype: DType, f: F) -> 
 where
     F: Fn(&[Tensor]) -> Result<Vec<Tensor>> + 'static,
 {
+    prepare(operands, axis, dtype, Box::new(f))
+}
+
+/// What is computed of the operands.
+type Compute = Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>>>;
+
+/// Apart from [`op`], so that it is compiled once and not for each row: a page downloads it.
+fn prepare(operands: Vec<Operand>, axis: usize, dtype: DType, f: Compute) -> Prepare {
     Box::new(move |device| {
         let host: Vec<Tensor> = operands.iter().zip(0..).map(|(o, seed)| o.make(seed)).collect::<Result<_>>()?;
         let here: Vec<Tensor> = host.iter().map(|x| x.to_device(device)).collect::<Result<_>>()?;
@@ -151,12 +159,14 @@ pub(super) fn gradients<F>(operands: Vec<Operand>, axis: usize, dtype: DType, wa
 where
     F: Fn(&[Tensor]) -> Tensor + 'static,
 {
-    op(operands, axis, dtype, move |t| {
-        let leaf = |(i, x): (usize, &Tensor)| if wanted.contains(&i) { x.clone().requires_grad() } else { x.clone() };
-        let leaves: Vec<Tensor> = t.iter().enumerate().map(leaf).collect();
-        let (Some(g), y) = (leaves.last(), f(&leaves)) else { return Ok(Vec::new()) };
-        let wide = |x: &Tensor| if x.dtype().is_half() { x.cast(DType::F32) } else { x.clone() };
-        let gradients = (wide(&y) * wide(g)).sum(..).backward()?;
-        Ok(wanted.iter().filter_map(|&i| gradients.get(&leaves[i])).collect())
-    })
+    op(operands, axis, dtype, move |t| gradients_of(t, wanted, &f))
+}
+
+fn gradients_of(t: &[Tensor], wanted: &[usize], f: &dyn Fn(&[Tensor]) -> Tensor) -> Result<Vec<Tensor>> {
+    let leaf = |(i, x): (usize, &Tensor)| if wanted.contains(&i) { x.clone().requires_grad() } else { x.clone() };
+    let leaves: Vec<Tensor> = t.iter().enumerate().map(leaf).collect();
+    let (Some(g), y) = (leaves.last(), f(&leaves)) else { return Ok(Vec::new()) };
+    let wide = |x: &Tensor| if x.dtype().is_half() { x.cast(DType::F32) } else { x.clone() };
+    let gradients = (wide(&y) * wide(g)).sum(..).backward()?;
+    Ok(wanted.iter().filter_map(|&i| gradients.get(&leaves[i])).collect())
 }

@@ -33,7 +33,11 @@ pub fn cases(quick: bool) -> Vec<Case> {
         ),
     };
     let dtypes: &[DType] = if quick { &[DType::F32] } else { &[DType::F32, DType::F16] };
-    dtypes.iter().flat_map(|&dtype| layers.iter().flat_map(move |layer| layer.cases(batch, dtype))).collect()
+    let mut cases = Vec::new();
+    for &dtype in dtypes {
+        layers.iter().for_each(|layer| cases.extend(layer.cases(batch, dtype)));
+    }
+    cases
 }
 
 impl Layer {

@@ -27,7 +27,7 @@ mod measure;
 mod peak;
 #[cfg(feature = "cli")]
 mod plot;
-mod report;
+pub(crate) mod report;
 mod rows;
 mod trace;
 mod train;
@@ -153,12 +153,26 @@ pub async fn run(
     clock: Clock<'_>,
     on: &mut dyn FnMut(Event<'_>) -> bool,
 ) -> report::Run {
+    run_pausing(device, options, clock, on, async || {}).await
+}
+
+/// As [`run`], and awaits `pause` before each row. A page hears the user's wish to stop only there: on a device that has
+/// nothing to wait for, its one thread would else go on to the end.
+pub async fn run_pausing(
+    device: &Device,
+    options: &Options,
+    clock: Clock<'_>,
+    on: &mut dyn FnMut(Event<'_>) -> bool,
+    pause: impl AsyncFn(),
+) -> report::Run {
     let wanted = |s: &Suite| *s == Suite::Peak || options.suites.contains(s);
-    let cases: Vec<Case> = Suite::ALL.into_iter().filter(wanted).flat_map(|s| s.cases(options.quick)).collect();
+    let mut cases = Vec::new();
+    Suite::ALL.into_iter().filter(wanted).for_each(|suite| cases.extend(suite.cases(options.quick)));
     let mut run = report::Run { device: About::of(device), peak: Peak::default(), rows: Vec::new() };
     let (began, of) = (clock(), cases.len());
     let mut lost: Option<String> = None;
     for (place, case) in cases.into_iter().enumerate() {
+        pause().await;
         if !on(Event::Start { place, of, suite: case.suite.name(), name: &case.name }) {
             break;
         }

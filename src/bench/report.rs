@@ -228,14 +228,21 @@ impl Report {
         Report { format: FORMAT.into(), version: VERSION, program, date, quick, runs: Vec::new() }
     }
 
+    /// It as JSON: a file's content.
+    ///
+    /// # Errors
+    /// None that a report can cause.
+    pub fn json(&self) -> Result<String> {
+        let json = serde_json::to_string_pretty(self).map_err(|e| Error::Invalid(e.to_string()))?;
+        Ok(json + "\n")
+    }
+
     /// Writes it as JSON, whole or not at all.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut json = serde_json::to_vec_pretty(self).map_err(|e| Error::Invalid(e.to_string()))?;
-        json.push(b'\n');
-        atomic::write(path, &[&json])
+        atomic::write(path, &[self.json()?.as_bytes()])
     }
 
     /// Reads a file, from whomever it may be.
@@ -332,7 +339,7 @@ fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<(), String> 
 }
 
 /// A text as a file may hold it: one line, not too long.
-pub(super) fn tidy(text: &str) -> String {
+pub(crate) fn tidy(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
         if out.len() + c.len_utf8() > MAX_TEXT {

@@ -18,7 +18,7 @@ const NARROW: usize = 64;
 pub fn attention(a: &Attention, target: Target) -> Result<KernelSource> {
     let z = &a.sizes;
     let mut frame = Frame::new(a.spec, z, a.dtype)?;
-    let matrices = target.matrices && suits_matrices(a);
+    let matrices = target.multiplies_matrices() && suits_matrices(a);
     for operand in [&a.q, &a.k, &a.v] {
         frame.w.touch(operand.slot, a.dtype, false)?;
         if matrices {

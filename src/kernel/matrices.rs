@@ -84,7 +84,7 @@ impl<'a> Matrices<'a> {
         let apart = !e.instrs.iter().filter_map(|i| i.kind.slot()).chain(e.stores.iter().map(|s| s.slot)).any(operand);
         let paired = e.stores.iter().filter(|s| stores_half(e, s)).all(|s| is_paired(e, s, last(e)));
         let large = m >= 32 && n >= 32 && k >= TERMS && m * n >= 64 * 64;
-        (target.matrices
+        (target.multiplies_matrices()
             && c.dtype == DType::F16
             && apart
             && paired

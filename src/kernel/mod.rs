@@ -123,6 +123,13 @@ pub struct Target {
     pub tuning: Tuning,
 }
 
+impl Target {
+    /// Whether kernels may use cooperative matrices. No browser has them, and what is never asked for is not downloaded.
+    fn multiplies_matrices(&self) -> bool {
+        cfg!(not(target_arch = "wasm32")) && self.matrices
+    }
+}
+
 fn generate_for(step: &Step, target: Target) -> Result<Vec<KernelSource>> {
     match step {
         Step::Loop(l) => loop_kernel(l, target.emulated).map(|k| vec![k]),

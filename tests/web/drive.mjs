@@ -11,6 +11,7 @@ import { chromium } from 'playwright-core';
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const sunstone = process.env.SUNSTONE ?? join(root, 'target/debug/sunstone');
 const shots = process.env.SHOTS;
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const folder = mkdtempSync(join(tmpdir(), 'sunstone-web-'));
 const FLAGS = ['--headless=new', '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const GPU = '--enable-unsafe-webgpu';
@@ -254,17 +255,77 @@ const parts = {
   },
   async bench() {
     const page = await open('?device=cpu', { hash: '#bench' });
+    const status = () => page.textContent('#bench-status');
+    const says = (start) => page.waitForFunction((start) => document.querySelector('#bench-status').textContent.startsWith(start), start, LONG);
+    const columns = (count) => page.waitForFunction((count) => document.querySelectorAll('#bench-table thead th').length === count, count + 1, LONG);
+    const read = async () => {
+      const path = await save(page, '#bench-save');
+      return [path, JSON.parse(readFileSync(path))];
+    };
+    // Stopped, it keeps what it has.
     await page.click('#bench-run');
-    await page.waitForFunction(() => /kernels measured/.test(document.querySelector('#bench-status').textContent), null, LONG);
-    const text = await page.textContent('#bench-status');
-    assert(/every result checked and right/.test(text), text);
-    const path = await save(page, '#bench-save');
-    const run = JSON.parse(readFileSync(path));
-    assert(run.format === 'sunstone-bench-1' && run.rows.length >= 6 && run.rows.every((r) => r.value > 0 && r.correct), 'the JSON is not whole');
+    await page.waitForFunction(() => document.querySelectorAll('#bench-table th[scope=row]').length >= 2, null, LONG);
+    await page.click('#bench-stop');
+    await says('Stopped');
+    const stopped = (await status()).split(':')[0];
+    const [, part] = await read();
+    assert(part.runs[0].rows.length >= 2 && part.runs[0].rows.every((r) => r.suite === 'peak'), 'it did not stop within the first suite');
+    // A whole run, and its file beside it.
+    await page.click('#bench-run');
+    await says('Done');
+    assert(/every result checked and right/.test(await status()), await status());
+    const [path, file] = await read();
+    const { rows, device, peak } = file.runs[0];
+    const timed = rows.filter((r) => r.outcome === 'timed');
+    assert(file.format === 'sunstone-bench' && file.version === 1 && file.quick && device.name === 'cpu', 'the file is not what it should be');
+    assert(rows.every((r) => r.outcome !== 'wrong') && timed.length > 20 && peak.bytes > 0, `of ${rows.length} rows ${timed.length} were timed`);
+    assert(timed.some((r) => r.of_peak > 0) && (await page.locator('#bench-table td i').count()) > 10, 'the shares of the peak are missing');
     await page.setInputFiles('#bench-files', path);
-    await page.waitForFunction(() => document.querySelectorAll('#bench-table thead th').length === 4, null, LONG);
-    if (shots) await page.screenshot({ path: join(shots, 'bench-run.png'), fullPage: true });
-    return run.rows.map((r) => `${r.name} ${r.value.toPrecision(3)} ${r.unit}`).join(', ');
+    await columns(2);
+    assert(await page.locator('#bench-table tr:has(td)').evaluateAll((lines) => lines.every((tr) => tr.querySelectorAll('td').length === 2)), 'a row without both columns');
+    assert(!(await page.locator('#bench-table td.wrong').count()), 'a row is shown as wrong');
+    // The command line reads it, and the page what that writes.
+    const theirs = join(folder, 'theirs.json');
+    execFileSync(sunstone, ['bench', 'peak', '--quick', '--device', 'cpu', '--json', theirs]);
+    const compared = execFileSync(sunstone, ['bench', 'compare', path, theirs], { encoding: 'utf8' });
+    assert(/\[1\] sunstone .* in .* on wasm32/.test(compared) && /\[2\]: .* times as fast as \[1\]/.test(compared), compared);
+    await page.setInputFiles('#bench-files', theirs);
+    await columns(3);
+    for (const [width, height] of [[1280, 800], [390, 844]]) {
+      await page.setViewportSize({ width, height });
+      if (shots) await page.screenshot({ path: join(shots, `bench-run-${width}.png`), fullPage: true });
+      assert(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `the table makes the page wider than ${width}`);
+    }
+    await page.evaluate(AXE);
+    const { violations } = await page.evaluate(() => axe.run());
+    assert(!violations.length, JSON.stringify(violations.map((v) => [v.id, v.nodes.map((n) => n.target)])));
+    // Files that cannot be, by what is said of them.
+    const texts = { 'not JSON': '{', 'no file of measurements': '{}' };
+    const spoil = (says, f) => {
+      const copy = structuredClone(file);
+      f(copy, copy.runs[0]);
+      texts[says] = JSON.stringify(copy);
+    };
+    spoil('version 2', (f) => (f.version = 2));
+    spoil('devices, more than 64', (f) => (f.runs = Array(65).fill({})));
+    spoil('rows, more than 2000', (f, run) => (run.rows = Array(2001).fill({})));
+    spoil('too long or not printable', (f) => (f.program = 'x\u001b[2J'));
+    spoil('is no number between', (f, run) => (run.rows = [{ ...timed[0], work: { flops: -1, bytes: 0 } }]));
+    spoil('out of order', (f, run) => (run.rows = [{ ...timed[0], time: { ...timed[0].time, q3: 1e-9 } }]));
+    spoil('neither timed, skipped nor wrong', (f, run) => (run.rows = [{ ...timed[0], outcome: '<b>' }]));
+    spoil('a peak is missing', (f, run) => (run.peak = 'high'));
+    spoil('are all that fit', (f, run) => (f.runs = Array(16).fill(run)));
+    for (const [says, text] of Object.entries(texts)) {
+      const bad = join(folder, 'bad.json');
+      writeFileSync(bad, text);
+      await page.setInputFiles('#bench-files', bad);
+      await notice(page, says);
+      assert(/^bad\.json: /.test(await page.textContent('.notice.bad p')), 'it does not say which file');
+    }
+    await columns(3);
+    await page.click('#bench-table thead button >> nth=0');
+    await columns(2);
+    return `${stopped}; ${await status()} ${JSON.stringify(peak)}`;
   },
   async 'memory and long tasks'() {
     const page = await open('?device=cpu', {
@@ -301,7 +362,6 @@ const parts = {
     return `constant: ${JSON.stringify(found)}; longest task on the main thread while training: ${Math.round(longest)} ms`;
   },
   async looks() {
-    const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
     const wrong = [];
     for (const scheme of ['light', 'dark']) {
       for (const [width, height] of [[1280, 800], [390, 844]]) {
@@ -311,7 +371,7 @@ const parts = {
           if (shots) await page.screenshot({ path: join(shots, `${tab}-${width}-${scheme}.png`), fullPage: true });
           const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
           if (wide) wrong.push(`${tab} ${width}: wider than the screen`);
-          await page.evaluate(axe);
+          await page.evaluate(AXE);
           const { violations } = await page.evaluate(() => axe.run());
           for (const v of violations) wrong.push(`${tab} ${width} ${scheme}: ${v.id}: ${v.nodes.map((n) => n.target).join(' ')}`);
           await page.close();

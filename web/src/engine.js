@@ -95,7 +95,7 @@ export function createEngine(post) {
     'text.run': (emit) => train('text', writer, emit),
     'text.write': (emit, options) => stoppable('write', (signal) => writer.write(options, emit, signal)),
     'text.save': () => writer.save(),
-    bench: (emit, device) => stoppable('bench', (signal) => sunstone.bench(device, emit, signal)),
+    bench: (emit, device, suites, browser) => stoppable('bench', (signal) => sunstone.bench(device, suites, browser, emit, signal)),
   };
   const streams = new Set(['digits.run', 'text.run', 'text.write', 'bench']);
 
