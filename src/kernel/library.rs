@@ -118,7 +118,7 @@ mod tests {
         }
         assert!(!native.contains("0x477ff000u"), "{native}");
         let native = with_native_halves(&module, Rounding::Adding);
-        assert!(native.contains("return unpack2x16float(bits).x;") && native.contains("- large;"));
+        assert!(native.contains("return unpack2x16float(bits).x;") && native.contains("- bitcast<f32>(large);"));
         assert!(!native.contains("0x477ff000u"), "{native}");
     }
 
