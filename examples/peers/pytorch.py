@@ -78,7 +78,7 @@ class Bench:
                 break
             calls = min(max(calls * 2, int(calls * SAMPLE / max(whole, 1e-6))), MAX_CALLS)
         times, hosts, began = [], [], time.perf_counter()
-        budget = self.args.budget or (0.1 if self.args.quick else 1.0)
+        budget = self.args.budget if self.args.budget is not None else 0.1 if self.args.quick else 1.0
         while len(times) < MIN_SAMPLES or (len(times) < MAX_SAMPLES and time.perf_counter() - began < budget):
             whole, asked = self.sample(call, calls, waits)
             times.append(whole / calls)

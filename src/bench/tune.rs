@@ -26,6 +26,8 @@ struct Number {
     dtype: DType,
     /// Rows, terms and columns.
     products: &'static [[usize; 3]],
+    /// Smaller ones for a CPU in a GPU's place, which takes a second where a GPU takes a millisecond.
+    small: &'static [[usize; 3]],
 }
 
 const NUMBERS: [Number; 6] = [
@@ -35,6 +37,7 @@ const NUMBERS: [Number; 6] = [
         off: u32::MAX,
         dtype: DType::F32,
         products: &[[256, 256, 256], [384, 384, 384], [512, 512, 512], [1024, 128, 256]],
+        small: &[[64, 128, 64], [96, 96, 96], [128, 128, 128]],
     },
     Number {
         name: "large_tiles",
@@ -42,6 +45,7 @@ const NUMBERS: [Number; 6] = [
         off: u32::MAX,
         dtype: DType::F32,
         products: &[[1024, 1024, 1024], [1536, 1024, 1536], [2048, 1024, 2048]],
+        small: &[[128, 512, 128], [256, 512, 256], [384, 512, 384]],
     },
     Number {
         name: "wide_room",
@@ -49,6 +53,7 @@ const NUMBERS: [Number; 6] = [
         off: 1,
         dtype: DType::F32,
         products: &[[128, 16384, 128], [256, 4096, 256], [512, 2048, 512]],
+        small: &[[64, 8192, 64], [128, 4096, 128], [256, 1024, 256]],
     },
     Number {
         name: "tiled_room",
@@ -56,6 +61,7 @@ const NUMBERS: [Number; 6] = [
         off: 1,
         dtype: DType::F32,
         products: &[[64, 16384, 32], [256, 8192, 32], [1024, 2048, 40]],
+        small: &[[64, 8192, 32], [128, 4096, 32], [256, 2048, 40]],
     },
     Number {
         name: "long_room",
@@ -63,6 +69,7 @@ const NUMBERS: [Number; 6] = [
         off: 1,
         dtype: DType::F32,
         products: &[[1, 1 << 20, 4], [4, 1 << 18, 4], [1, 1 << 16, 64]],
+        small: &[[1, 1 << 17, 4], [4, 1 << 16, 4], [1, 1 << 14, 64]],
     },
     Number {
         name: "matrices_room",
@@ -70,6 +77,7 @@ const NUMBERS: [Number; 6] = [
         off: 1,
         dtype: DType::F16,
         products: &[[256, 8192, 256], [512, 4096, 512], [1024, 4096, 1024]],
+        small: &[[256, 1024, 256], [512, 512, 512]],
     },
 ];
 
@@ -130,21 +138,36 @@ fn steps(backend: &Arc<WgpuBackend>, mut tuning: Tuning, clock: Clock<'_>, on: O
         let before = *(number.of)(&mut tuning);
         let mut trials: Vec<Trial> = Vec::new();
         for value in values(before, number.off) {
-            let mut other = tuning;
-            *(number.of)(&mut other) = value;
-            backend.set_tuning(other);
-            let trial = Trial { number: number.name, value, seconds: seconds(backend, number, clock)? };
+            let trial = tried(backend, tuning, number, value, clock)?;
             trials.push(trial);
             place += 1;
             if !on(&trial, place, of) {
                 return Ok(None);
             }
         }
-        let after = best(&trials);
+        let mut after = best(&trials);
+        if after != before {
+            // The best of several is so by chance, too: both once more.
+            let [first, second] = [before, after].map(|value| tried(backend, tuning, number, value, clock));
+            after = best(&[first?, second?]);
+        }
         *(number.of)(&mut tuning) = after;
         steps.push(Step { number: number.name, before, after, trials });
     }
     Ok(Some(Tuned { tuning, steps }))
+}
+
+/// How long a number's products take with this value of it.
+fn tried(
+    backend: &Arc<WgpuBackend>,
+    mut tuning: Tuning,
+    number: &Number,
+    value: u32,
+    clock: Clock<'_>,
+) -> Result<Trial> {
+    *(number.of)(&mut tuning) = value;
+    backend.set_tuning(tuning);
+    Ok(Trial { number: number.name, value, seconds: seconds(backend, number, clock)? })
 }
 
 /// What to try: first what there is.
@@ -169,11 +192,9 @@ fn best(trials: &[Trial]) -> u32 {
 /// The geometric mean of a number's products; each is checked first. A device of its own forgets the plans made before.
 fn seconds(backend: &Arc<WgpuBackend>, number: &Number, clock: Clock<'_>) -> Result<f64> {
     let device = Device::new("tuned", backend.clone());
-    // A CPU takes a second where a GPU takes a millisecond.
-    let smaller = if device.caps().software { 4 } else { 1 };
+    let products = if device.caps().software { number.small } else { number.products };
     let mut logs = 0.0;
-    for &[m, k, n] in number.products {
-        let [m, k] = [m.div_ceil(smaller), (k / smaller / smaller).max(k.min(64))];
+    for &[m, k, n] in products {
         let operands = vec![Operand::numbers(number.dtype, &[m, k]).cut(0), Operand::numbers(number.dtype, &[k, n])];
         let prepare = op(operands, 0, number.dtype, |t| Ok(vec![t[0].matmul(&t[1])]));
         let case = Case::new(Suite::Matmul, "tune", number.dtype, work(0.0, 0), prepare);
@@ -189,7 +210,7 @@ fn seconds(backend: &Arc<WgpuBackend>, number: &Number, clock: Clock<'_>) -> Res
             _ => return Err(wrong("a product did not end".into())),
         }
     }
-    Ok((logs / number.products.len() as f64).exp())
+    Ok((logs / products.len() as f64).exp())
 }
 
 #[cfg(test)]

@@ -80,9 +80,11 @@ pub fn parts(c: &Contract, target: Target) -> Result<usize> {
     touch(&mut w, c)?;
     let product = product(&mut w, c, target)?;
     let (_, file, groups) = product.choose(target);
+    // A CPU in a GPU's place has no room to fill.
+    let room = |room: u32| if target.emulated { 1 } else { room };
     Ok(match (&product.wide, file) {
-        (_, TILED) => parts::TILED.parts(target.tuning.tiled_room, groups, product.k),
-        (_, LONG) => parts::LONG.parts(target.tuning.long_room, groups, product.k),
+        (_, TILED) => parts::TILED.parts(room(target.tuning.tiled_room), groups, product.k),
+        (_, LONG) => parts::LONG.parts(room(target.tuning.long_room), groups, product.k),
         (Some(wide), WIDE) => wide.tile.parts(groups, product.k, target.tuning),
         _ => 1,
     })
@@ -212,7 +214,11 @@ impl Product {
         // A tile costs as much as 64 elements that a workgroup makes each, and parts cost a second kernel.
         let long = self.k >= 1024 && (elements * self.k <= 1 << 23 || elements <= 64 * self.tiles());
         // A few rows or columns whose terms lie together, which one invocation would walk alone.
-        let narrow = self.k >= 256 && elements * self.k <= 1 << 22 && self.a_along_k && self.b_along_k;
+        let narrow = (self.m < 16 || self.n < 16)
+            && self.k >= 256
+            && elements * self.k <= 1 << 22
+            && self.a_along_k
+            && self.b_along_k;
         if small && (vector || narrow) || long {
             return ("matmul_long", LONG, elements);
         }

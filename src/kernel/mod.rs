@@ -156,7 +156,7 @@ pub struct Generated {
 pub fn generate_plan(plan: &Plan, target: Target) -> Result<Generated> {
     let mut generated = Generated { kernels: Vec::new(), scratch: 0 };
     for (i, step) in plan.steps.iter().enumerate() {
-        if let (Step::Contract(c), false) = (step, target.emulated)
+        if let Step::Contract(c) = step
             && let Some((kernels, bytes)) = parts::contract_in_parts(c, target, plan.slots.len())?
         {
             generated.kernels.extend(kernels.map(|kernel| (i, kernel)));

@@ -12,20 +12,24 @@ pub struct Worth {
     /// Parts, and terms of each, at least.
     parts: usize,
     terms: usize,
+    /// Terms of a part at most, whatever it is worth: a software driver may stop an invocation after 65,535 turns of its
+    /// loops.
+    most: usize,
 }
 
 /// That of each kernel.
-pub const TILED: Worth = Worth { parts: 4, terms: 64 };
-pub const LONG: Worth = Worth { parts: 4, terms: 1024 };
-pub const WIDE: Worth = Worth { parts: 2, terms: 256 };
-pub const MATRICES: Worth = Worth { parts: 2, terms: 128 };
+pub const TILED: Worth = Worth { parts: 4, terms: 64, most: 1 << 15 };
+pub const LONG: Worth = Worth { parts: 4, terms: 1024, most: 1 << 21 };
+pub const WIDE: Worth = Worth { parts: 2, terms: 256, most: 1 << 18 };
+pub const MATRICES: Worth = Worth { parts: 2, terms: 128, most: 1 << 20 };
 
 impl Worth {
     /// Parts that sums of so many terms are worth, where whole sums would be made by `workgroups` and the device has room for
     /// so many.
     pub fn parts(&self, room: u32, workgroups: usize, terms: usize) -> usize {
         let parts = (room as usize / workgroups.max(1)).min(terms / self.terms);
-        if parts < self.parts { 1 } else { parts }
+        let parts = if parts < self.parts { 1 } else { parts };
+        parts.max(terms.div_ceil(self.most))
     }
 }
 

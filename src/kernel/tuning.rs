@@ -22,14 +22,13 @@ pub struct Tuning {
 }
 
 /// Kinds of devices that are alike enough to share numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// A GPU of a hundred cores or more, with memory of its own.
+    /// A GPU for data centres, known by its name.
     Server,
     /// Another GPU with memory of its own.
     Discrete,
-    /// A GPU that shares the CPU's memory.
+    /// A GPU that shares the CPU's memory, or one that does not tell what it is, as in a browser.
     Integrated,
     /// A CPU that runs a GPU's kernels.
     Software,
@@ -60,7 +59,7 @@ const SHIPPED: [(Class, Tuning); 4] = [
     ),
     (
         Class::Software,
-        Tuning { tiled_room: 32, long_room: 1, wide_room: 32, matrices_room: 16, wide_tiles: 1, large_tiles: 16 },
+        Tuning { tiled_room: 8, long_room: 1, wide_room: 8, matrices_room: 8, wide_tiles: 1, large_tiles: 4 },
     ),
 ];
 

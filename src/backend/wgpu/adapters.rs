@@ -152,12 +152,12 @@ pub(super) fn emulated(caps: &Caps) -> bool {
 
 /// Which devices it is like.
 pub(super) fn class(device: &wgpu::Device, caps: &Caps) -> Class {
-    const SERVER: [&str; 9] = ["A100", "A800", "B100", "B200", "GH200", "H100", "H200", "MI2", "MI3"];
+    const SERVER: [&str; 10] = ["A100", "A800", "B100", "B200", "GH200", "H100", "H200", "MI210", "MI250", "MI300"];
     match device.adapter_info().device_type {
         _ if caps.software => Class::Software,
-        wgpu::DeviceType::IntegratedGpu => Class::Integrated,
         _ if SERVER.iter().any(|name| caps.hardware.contains(name)) => Class::Server,
-        _ => Class::Discrete,
+        wgpu::DeviceType::DiscreteGpu | wgpu::DeviceType::VirtualGpu => Class::Discrete,
+        _ => Class::Integrated,
     }
 }
 

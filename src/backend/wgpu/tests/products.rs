@@ -187,11 +187,16 @@ fn wide_products_in_parts() {
 /// A software driver may stop an invocation after 65,535 turns of its loops.
 #[test]
 fn sums_of_many_terms_are_whole() {
-    for (b, (m, n, k)) in shaped().iter().flat_map(|b| [(96, 96, 70_000), (8, 600, 270_000)].map(|sizes| (b, sizes))) {
+    let all = [(96, 96, 70_000), (8, 600, 270_000), (1, 1, 5_000_000), (640, 32, 70_000)];
+    // Also where nothing else would cut a sum in parts.
+    let Some(whole) = fresh() else { return };
+    whole.set_tuning(Tuning { tiled_room: 1, long_room: 1, wide_room: 1, ..Tuning::default() });
+    let devices = shaped().into_iter().chain([whole]);
+    for (b, (m, n, k)) in devices.flat_map(|b| all.map(|sizes| (b.clone(), sizes))) {
         let kind = ContractKind::Matmul { batch: Dims::new(), m, n, k };
         // Broadcast operands: every term is 0.5.
         let (a, w) = (operand(0, 0, &[0, 0]), operand(1, 0, &[0, 0]));
-        let got = contract(b, kind, (a, &[2.0]), (w, &[0.25]), &[m, n]);
+        let got = contract(&b, kind, (a, &[2.0]), (w, &[0.25]), &[m, n]);
         close(&got, &vec![k as f64 * 0.5; m * n], "sum");
     }
 }
