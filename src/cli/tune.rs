@@ -14,7 +14,7 @@ use sunstone::prelude::*;
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Which GPU: wgpu:0, wgpu:1, ... [default: wgpu:0; see `sunstone devices`].
+    /// Which GPU: wgpu:0, wgpu:1, ...; see `sunstone devices`.
     #[arg(long, value_name = "D", default_value = "wgpu:0")]
     device: String,
     /// Show what would be saved, and save nothing.
