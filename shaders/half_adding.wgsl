@@ -14,10 +14,5 @@ fn round_f16(x: f32) -> f32 {
 }
 
 fn f16_from_f32(x: f32) -> u32 {
-    let bits = bitcast<u32>(x);
-    let large = max(bits & 0x7f800000u, 0x38800000u) + 0x06800000u;
-    let sum = bitcast<u32>(abs(x) + bitcast<f32>(large));
-    let near = bitcast<f32>(max(sum, large)) - bitcast<f32>(large);
-    let signed = bitcast<f32>(bitcast<u32>(near) | (bits & 0x80000000u));
-    return pack2x16float(vec2(select(x * 1e38, signed, abs(x) < 65520.0), 0.0));
+    return pack2x16float(vec2(round_f16(x), 0.0));
 }

@@ -78,12 +78,18 @@ pub fn with_native_halves(module: &str, rounding: Rounding) -> String {
         functions.extend(split(include_str!("../../shaders/half_adding.wgsl")));
     }
     let mut module = module.to_owned();
-    for function in functions {
+    for function in &functions {
         let start = module.find(&format!("\nfn {}(", function.name)).map(|at| at + 1);
         if let Some(start) = start
             && let Some(length) = module[start..].find("\n}\n")
         {
             module.replace_range(start..start + length + 3, &function.text);
+        }
+    }
+    // What one of them calls the module may not have had.
+    for function in called(&functions, &module).into_iter().map(|i| &functions[i]) {
+        if !module.contains(&format!("fn {}(", function.name)) {
+            module += &format!("\n{}", function.text);
         }
     }
     module
@@ -120,6 +126,11 @@ mod tests {
         let native = with_native_halves(&module, Rounding::Adding);
         assert!(native.contains("return unpack2x16float(bits).x;") && native.contains("- bitcast<f32>(large);"));
         assert!(!native.contains("0x477ff000u"), "{native}");
+        // A module that only stores halves has no rounding of its own.
+        let stores = format!("// kernel\n{}", functions_for("let h = f16_from_f32(x);"));
+        assert!(!stores.contains("fn round_f16("));
+        assert_eq!(with_native_halves(&stores, Rounding::Adding).matches("fn round_f16(").count(), 1);
+        assert_eq!(with_native_halves(&stores, Rounding::Packing).matches("fn round_f16(").count(), 0);
     }
 
     #[test]

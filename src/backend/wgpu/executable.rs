@@ -14,7 +14,6 @@ use crate::kernel::{self, KernelSource};
 use crate::plan::Plan;
 use smallvec::SmallVec;
 use std::num::NonZeroU64;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 /// Bind groups kept for each kernel: the memory manager hands the same few buffers out again and again.
@@ -94,7 +93,7 @@ impl WgpuExecutable {
         let Launches { launches, end, scratch } = match Launches::new(core, &plan) {
             // What is experimental in wgpu is new to drivers too.
             Err(Error::Shader { .. }) if core.target().matrices => {
-                core.refuses_matrices.store(true, Ordering::Relaxed);
+                core.shape(|target| target.matrices = false);
                 Launches::new(core, &plan)?
             }
             other => other?,

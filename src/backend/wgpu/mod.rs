@@ -39,7 +39,7 @@ use std::collections::VecDeque;
 use std::fmt;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Runs that may be under way at once; one more waits for the oldest.
@@ -61,11 +61,7 @@ struct Core {
     queue: wgpu::Queue,
     caps: Caps,
     /// What its kernels are shaped for, as far as the driver takes them.
-    target: Target,
-    /// Where one kernel gives way to the next, which `target` only began with.
-    tuning: Mutex<Tuning>,
-    /// Whether the driver refused a kernel on cooperative matrices.
-    refuses_matrices: AtomicBool,
+    target: Mutex<Target>,
     /// Why the device is gone, once it is.
     lost: Arc<OnceLock<String>>,
     pipelines: Pipelines,
@@ -151,17 +147,14 @@ impl WgpuBackend {
         let (seen, gone, own) = (late.clone(), lost.clone(), name.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| seen.uncaught(&own, error, &gone)));
         let caps = adapters::caps(&device, hardware);
-        let tuning = tuned(&device, &caps);
         let core = Core {
             name,
-            target: Target {
+            target: Mutex::new(Target {
                 emulated: adapters::emulated(&caps),
                 workgroup_memory: device.limits().max_compute_workgroup_storage_size,
                 matrices: adapters::has_matrices(&device),
-                tuning,
-            },
-            tuning: Mutex::new(tuning),
-            refuses_matrices: AtomicBool::new(false),
+                tuning: tuned(&device, &caps),
+            }),
             caps,
             flags: Flags::new(&device),
             #[cfg(not(target_arch = "wasm32"))]
@@ -191,7 +184,7 @@ impl WgpuBackend {
 
     /// Decides that anew, for what is compiled from now on; not for other programs, nor for the next start.
     pub fn set_tuning(&self, tuning: Tuning) {
-        *self.core.tuning.lock().unwrap_or_else(PoisonError::into_inner) = tuning;
+        self.core.shape(|target| target.tuning = tuning);
     }
 
     /// Saves what [`WgpuBackend::tuning`] gives, for every program that opens this device with this driver; gives the file.
@@ -240,8 +233,12 @@ impl Core {
 
     /// What kernels are shaped for.
     fn target(&self) -> Target {
-        let matrices = self.target.matrices && !self.refuses_matrices.load(Ordering::Relaxed);
-        Target { matrices, tuning: *self.tuning.lock().unwrap_or_else(PoisonError::into_inner), ..self.target }
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes that, for what is compiled from now on.
+    fn shape(&self, change: impl FnOnce(&mut Target)) {
+        change(&mut self.target.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn error(&self, detail: impl Into<String>) -> Error {

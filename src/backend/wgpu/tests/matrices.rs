@@ -14,7 +14,7 @@ fn both() -> Option<[Arc<WgpuBackend>; 2]> {
         return None;
     }
     let without = fresh()?;
-    without.core.refuses_matrices.store(true, Ordering::Relaxed);
+    without.core.shape(|target| target.matrices = false);
     Some([with, without])
 }
 
