@@ -51,6 +51,11 @@ impl Core {
         let native = source.trusted && self.native_halves();
         let native = native.then(|| kernel::with_native_halves(&source.wgsl, kernel::Rounding::Adding));
         let wgsl = native.as_ref().unwrap_or(&source.wgsl);
+        #[cfg(test)]
+        let wgsl = &match source.matrices && !super::adapters::has_matrices(&self.device) {
+            true => super::tests::emulated(wgsl),
+            false => wgsl.clone(),
+        };
         let text = wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(wgsl[..].into()) };
         let module = if source.trusted {
             // SAFETY: generated modules stay in bounds by construction: indices are computed from a domain whose every

@@ -1,6 +1,7 @@
 //! Plans made by hand, run on whatever adapter there is, against scalar formulas in plain Rust.
 
 mod device;
+mod emulated;
 mod folds;
 mod host;
 mod maps;
@@ -13,6 +14,7 @@ use crate::dtype::{Element, Scalar};
 use crate::graph::{BinaryOp, ReduceOp, UnaryOp};
 use crate::plan::*;
 use crate::shape::Dims;
+pub(super) use emulated::emulated;
 
 /// A backend that all tests share, or none where there is no adapter; then the tests say so and pass.
 fn backend() -> Option<Arc<WgpuBackend>> {
