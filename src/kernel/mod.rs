@@ -119,8 +119,6 @@ pub struct Target {
     pub workgroup_memory: u32,
     /// Cooperative matrices of 16×16 (f16, and f32 for sums) in subgroups of 32, and f16 in shaders.
     pub matrices: bool,
-    /// Whether attention's gradient is made on them too. Off but in tests: nothing has shown yet that those kernels are right.
-    pub matrices_in_gradients: bool,
     /// Where one kernel gives way to the next.
     pub tuning: Tuning,
 }
@@ -137,7 +135,7 @@ fn generate_for(step: &Step, target: Target) -> Result<Vec<KernelSource>> {
         Step::Loop(l) => loop_kernel(l, target.emulated).map(|k| vec![k]),
         Step::Contract(c) => contract::contract(c, target).map(|k| vec![k]),
         Step::Attention(a) => attention::attention(a, target).map(|k| vec![k]),
-        Step::AttentionGrad(a) => attention::attention_grad(a, target),
+        Step::AttentionGrad(a) => attention::attention_grad(a),
         Step::Scatter(s) => scatter::scatter(s),
         Step::Scan(s) => scan::scan(s).map(|k| vec![k]),
         Step::Sort(s) => sort::sort(s),

@@ -153,7 +153,6 @@ impl WgpuBackend {
                 emulated: adapters::emulated(&caps),
                 workgroup_memory: device.limits().max_compute_workgroup_storage_size,
                 matrices: adapters::has_matrices(&device),
-                matrices_in_gradients: false,
                 tuning: tuned(&device, &caps),
             }),
             caps,

@@ -38,8 +38,7 @@ pub fn emulated(wgsl: &str) -> String {
     for call in ["load_A_0_", "load_A_1_", "load_B_0_", "load_B_1_", "load_C_1_", "coopStoreT("] {
         text = with_places(&text, call);
     }
-    let arrays: Vec<(String, String)> = arrays(&text);
-    for (name, kind) in &arrays {
+    for (name, kind) in arrays(&text) {
         let element = |row: &str, column: &str, turned: bool| {
             let (major, minor) = if turned { (row, column) } else { (column, row) };
             format!("f32({name}[place + ({major}) * pitch + ({minor}) / 4u][({minor}) % 4u])")

@@ -1,4 +1,5 @@
-//! Kernels on cooperative matrices against those that do without; on devices that have none, with arrays in their place.
+//! Kernels on cooperative matrices against those that do without; on devices that have none, with arrays in their
+//! place (`emulated.rs`).
 
 use super::*;
 use crate::graph::{AttentionSizes, AttentionSpec};
@@ -24,15 +25,14 @@ fn both() -> Option<[Arc<WgpuBackend>; 2]> {
         with.set_tuning(Tuning::default());
         with.core.shape(|target| target.matrices = true);
     }
-    with.core.shape(|target| target.matrices_in_gradients = true);
     let without = fresh()?;
     without.core.shape(|target| target.matrices = false);
     Some([with, without])
 }
 
-/// Whether arrays stand in for matrices, which takes long: then a few cases must do.
-fn few(backends: &[Arc<WgpuBackend>; 2]) -> bool {
-    !adapters::has_matrices(&backends[0].core.device)
+/// All cases; where arrays stand in for matrices, which takes long, those `some` only.
+fn cases<T: Copy>(backends: &[Arc<WgpuBackend>; 2], all: Vec<T>, some: &[T]) -> Vec<T> {
+    if adapters::has_matrices(&backends[0].core.device) { all } else { some.to_vec() }
 }
 
 /// Numbers of which products and sums are not exact.
@@ -100,26 +100,6 @@ fn attention([t, s, d, e]: [usize; 4], causal: bool) -> Attention {
     }
 }
 
-/// Its gradient, over the results of that.
-fn attention_grad(sizes: [usize; 4], causal: bool) -> Step {
-    let forward = attention(sizes, causal);
-    let [t, _, _, e] = sizes;
-    Step::AttentionGrad(Box::new(AttentionGrad {
-        spec: forward.spec,
-        sizes: forward.sizes,
-        dtype: DType::F16,
-        q: forward.q,
-        k: forward.k,
-        v: forward.v,
-        dout: dense(3, &[2, t, 4, e]),
-        lse: dense(4, &[2, 4, t]),
-        delta: dense(5, &[2, 4, t]),
-        dq: 6,
-        dk: 7,
-        dv: 8,
-    }))
-}
-
 const HEADS: [[usize; 4]; 4] = [[128, 32, 64, 64], [1, 70, 64, 64], [200, 200, 32, 48], [300, 45, 8, 4]];
 
 /// Every step that the other tests run, so that its text is checked where no device takes it.
@@ -132,10 +112,9 @@ fn modules_are_valid_and_translate_to_spirv() {
         }
     }
     steps.extend(HEADS.map(|sizes| Step::Attention(attention(sizes, sizes[0] == sizes[1]))));
-    steps.extend(HEADS.map(|sizes| attention_grad(sizes, sizes[0] == sizes[1])));
-    let target = Target { matrices: true, matrices_in_gradients: true, workgroup_memory: 1 << 15, ..Target::default() };
+    let target = Target { matrices: true, workgroup_memory: 1 << 15, ..Target::default() };
     for step in steps {
-        let kernels = generate_plan(&plan(9, vec![step], vec![], vec![]), target).unwrap().kernels;
+        let kernels = generate_plan(&plan(5, vec![step], vec![], vec![]), target).unwrap().kernels;
         assert!(kernels[0].1.matrices, "{}", kernels[0].1.wgsl);
         for (_, kernel) in kernels {
             let (module, info) = validate(kernel.name, &kernel.wgsl, kernel.matrices).unwrap_or_else(|e| panic!("{e}"));
@@ -147,7 +126,8 @@ fn modules_are_valid_and_translate_to_spirv() {
 #[test]
 fn products_are_those_of_the_other_kernels() {
     let Some(backends) = both() else { return };
-    for (number, size) in SIZES.into_iter().enumerate() {
+    let all = SIZES.into_iter().flat_map(|size| (0..4).map(move |turns| (size, turns))).collect();
+    for (size, turns) in cases(&backends, all, &[(SIZES[1], 1), (SIZES[2], 2)]) {
         let [batch, m, n, k] = size;
         let slots = [
             data(&numbers(batch * m * k, 1)),
@@ -156,17 +136,12 @@ fn products_are_those_of_the_other_kernels() {
             data(&numbers(n, 4)),
             data(&vec![9.0f32; batch * m * n]),
         ];
-        for turns in 0..4 {
-            if few(&backends) && (turns != number || number % 3 == 0) {
-                continue;
-            }
-            let step = || Step::Contract(product(size, turns & 1 == 1, turns & 2 == 2));
-            let [got, want] = backends.each_ref().map(|b| run(b, vec![step()], &slots));
-            assert!(backends[0].has_matrices(), "the driver refused them");
-            for slot in [2, 4] {
-                let values = |bytes: &[Vec<u8>]| if slot == 2 { f16s(&bytes[2]) } else { f32s(&bytes[4]) };
-                near(&values(&got), &values(&want), &format!("{size:?}, {turns}, slot {slot}"));
-            }
+        let step = || Step::Contract(product(size, turns & 1 == 1, turns & 2 == 2));
+        let [got, want] = backends.each_ref().map(|b| run(b, vec![step()], &slots));
+        assert!(backends[0].has_matrices(), "the driver refused them");
+        for slot in [2, 4] {
+            let values = |bytes: &[Vec<u8>]| if slot == 2 { f16s(&bytes[2]) } else { f32s(&bytes[4]) };
+            near(&values(&got), &values(&want), &format!("{size:?}, {turns}, slot {slot}"));
         }
     }
 }
@@ -174,60 +149,24 @@ fn products_are_those_of_the_other_kernels() {
 #[test]
 fn attention_is_that_of_the_other_kernel() {
     let Some(backends) = both() else { return };
-    for (number, sizes) in HEADS.into_iter().enumerate() {
+    let all = HEADS.into_iter().flat_map(|sizes| [(sizes, false), (sizes, true)]).collect();
+    for (sizes, causal) in cases(&backends, all, &[(HEADS[1], false), (HEADS[2], true), (HEADS[3], false)]) {
         let [t, s, d, e] = sizes;
-        for causal in [false, true] {
-            if few(&backends) && (causal != (number == 2) || number == 0) {
-                continue;
-            }
-            let mut q = numbers(2 * 4 * t * d, 1);
-            // Scores that rise and fall far.
-            q.iter_mut().enumerate().for_each(|(i, x)| *x = f16::from_f32(x.to_f32() * (1 + i / d % 7 * 5) as f32));
-            let slots = [
-                data(&q),
-                data(&numbers(2 * 2 * s * d, 2)),
-                data(&numbers(2 * 2 * s * e, 3)),
-                data(&numbers(2 * t * 4 * e, 4)),
-                data(&vec![9.0f32; 2 * 4 * t]),
-            ];
-            let [got, want] =
-                backends.each_ref().map(|b| run(b, vec![Step::Attention(attention(sizes, causal))], &slots));
-            assert!(backends[0].has_matrices(), "the driver refused them");
-            near(&f16s(&got[3]), &f16s(&want[3]), &format!("{sizes:?}, causal {causal}"));
-            near(&f32s(&got[4]), &f32s(&want[4]), &format!("sums of {sizes:?}, causal {causal}"));
-        }
-    }
-}
-
-#[test]
-#[ignore = "takes minutes on arrays, and has not been seen to the end: these kernels are off"]
-fn gradients_of_attention_are_those_of_the_other_kernels() {
-    let Some(backends) = both() else { return };
-    for (number, sizes) in HEADS.into_iter().enumerate() {
-        let [t, s, d, e] = sizes;
-        for causal in [false, true] {
-            if few(&backends) && (causal != (number == 2) || number == 0) {
-                continue;
-            }
-            let mut slots = vec![
-                data(&numbers(2 * 4 * t * d, 1)),
-                data(&numbers(2 * 2 * s * d, 2)),
-                data(&numbers(2 * 2 * s * e, 3)),
-                data(&numbers(2 * t * 4 * e, 4)),
-                data(&vec![9.0f32; 2 * 4 * t]),
-            ];
-            let forward = run(&backends[1], vec![Step::Attention(attention(sizes, causal))], &slots);
-            slots[3] = data(&numbers(2 * t * 4 * e, 5));
-            slots[4] = Data(DType::F32, forward[4].clone());
-            slots.push(data(&noise(2 * 4 * t, 6)));
-            slots.extend([2 * t * 4 * d, 2 * s * 2 * d, 2 * s * 2 * e].map(|n| data(&vec![f16::from_f32(9.0); n])));
-            let step = || attention_grad(sizes, causal);
-            let [got, want] = backends.each_ref().map(|b| run(b, vec![step()], &slots));
-            assert!(backends[0].has_matrices(), "the driver refused them");
-            for (slot, what) in [(6, "dq"), (7, "dk"), (8, "dv")] {
-                near(&f16s(&got[slot]), &f16s(&want[slot]), &format!("{what} of {sizes:?}, causal {causal}"));
-            }
-        }
+        let mut q = numbers(2 * 4 * t * d, 1);
+        // Scores that rise and fall far.
+        q.iter_mut().enumerate().for_each(|(i, x)| *x = f16::from_f32(x.to_f32() * (1 + i / d % 7 * 5) as f32));
+        let slots = [
+            data(&q),
+            data(&numbers(2 * 2 * s * d, 2)),
+            data(&numbers(2 * 2 * s * e, 3)),
+            data(&numbers(2 * t * 4 * e, 4)),
+            data(&vec![9.0f32; 2 * 4 * t]),
+        ];
+        let step = || Step::Attention(attention(sizes, causal));
+        let [got, want] = backends.each_ref().map(|b| run(b, vec![step()], &slots));
+        assert!(backends[0].has_matrices(), "the driver refused them");
+        near(&f16s(&got[3]), &f16s(&want[3]), &format!("{sizes:?}, causal {causal}"));
+        near(&f32s(&got[4]), &f32s(&want[4]), &format!("sums of {sizes:?}, causal {causal}"));
     }
 }
 
