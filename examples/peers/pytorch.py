@@ -17,7 +17,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-SAMPLE, MIN_SAMPLES, MAX_SAMPLES, MAX_CALLS = 5e-3, 3, 100, 4096
+SAMPLE, WARM_UP, MIN_SAMPLES, MAX_SAMPLES, MAX_CALLS = 20e-3, 0.3, 3, 100, 4096
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 SUITES = ["peak", "matmul", "rows", "map", "conv", "attention", "train"]
 
@@ -70,13 +70,16 @@ class Bench:
 
     def timed(self, call, waits):
         calls = 1
-        for _ in range(3 if self.args.compile else 1):
+        for _ in range(3 if self.args.compile else 2):
             self.sample(call, 1, waits)
+        # An idle GPU has lowered its clock.
+        warm_up, began = WARM_UP if self.device.type == "cuda" else 0.0, time.perf_counter()
         while True:
             whole, _ = self.sample(call, calls, waits)
-            if whole >= SAMPLE or calls >= MAX_CALLS:
+            if whole < SAMPLE and calls < MAX_CALLS:
+                calls = min(max(calls * 2, int(calls * SAMPLE / max(whole, 1e-6))), MAX_CALLS)
+            elif time.perf_counter() - began >= warm_up:
                 break
-            calls = min(max(calls * 2, int(calls * SAMPLE / max(whole, 1e-6))), MAX_CALLS)
         times, hosts, began = [], [], time.perf_counter()
         budget = self.args.budget if self.args.budget is not None else 0.1 if self.args.quick else 1.0
         while len(times) < MIN_SAMPLES or (len(times) < MAX_SAMPLES and time.perf_counter() - began < budget):

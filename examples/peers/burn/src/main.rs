@@ -31,7 +31,8 @@ type Matrix = Tensor<B, 2>;
 type Call = Box<dyn FnMut()>;
 
 const SUITES: [&str; 5] = ["peak", "matmul", "rows", "map", "train"];
-const SAMPLE: f64 = 5e-3;
+const SAMPLE: f64 = 20e-3;
+const WARM_UP: f64 = 0.3;
 const MAX_CALLS: u32 = 4096;
 
 struct Bench {
@@ -104,12 +105,15 @@ impl Bench {
         for _ in 0..3 {
             self.sample(1, call);
         }
+        // An idle GPU has lowered its clock.
+        let began = Instant::now();
         loop {
             let (whole, _) = self.sample(calls, call);
-            if whole >= SAMPLE || calls >= MAX_CALLS {
+            if whole < SAMPLE && calls < MAX_CALLS {
+                calls = (calls * 2).max((calls as f64 * SAMPLE / whole.max(1e-6)) as u32).min(MAX_CALLS);
+            } else if began.elapsed().as_secs_f64() >= WARM_UP {
                 break;
             }
-            calls = (calls * 2).max((calls as f64 * SAMPLE / whole.max(1e-6)) as u32).min(MAX_CALLS);
         }
         let (mut times, mut hosts, began) = (Vec::new(), Vec::new(), Instant::now());
         let budget = if self.quick { 0.1 } else { 1.0 };
