@@ -14,11 +14,14 @@ use std::fmt::Write as _;
 /// Numbers of a head that an invocation's registers are made for, and twice that.
 const NARROW: usize = 64;
 
+/// Workgroup memory of `attention_grad_matrices.wgsl`, in bytes.
+const GRAD_MEMORY: u32 = 38_144;
+
 /// The kernel of an attention.
 pub fn attention(a: &Attention, target: Target) -> Result<KernelSource> {
     let z = &a.sizes;
     let mut frame = Frame::new(a.spec, z, a.dtype)?;
-    let matrices = target.multiplies_matrices() && suits_matrices(a);
+    let matrices = target.multiplies_matrices() && suits_matrices(z, a.dtype, &[&a.q, &a.k, &a.v]);
     for operand in [&a.q, &a.k, &a.v] {
         frame.w.touch(operand.slot, a.dtype, false)?;
         if matrices {
@@ -29,7 +32,7 @@ pub fn attention(a: &Attention, target: Target) -> Result<KernelSource> {
     frame.w.touch(a.lse, DType::F32, true)?;
     for (name, o, of) in [("q", &a.q, Of::Queries), ("k", &a.k, Of::Keys), ("v", &a.v, Of::Keys)] {
         if matrices {
-            frame.reads_fours(name, o, of);
+            frame.reads_fours(name, o.slot, &o.layout, of);
         } else {
             frame.reads(name, o.slot, &o.layout, of)?;
         }
@@ -38,6 +41,10 @@ pub fn attention(a: &Attention, target: Target) -> Result<KernelSource> {
     let lse = frame.member("lse", &contiguous(&z.sums()), Of::Queries);
     let store = frame.w.store(a.lse, DType::F32, &format!("{lse} + i32(row)"), "value")?;
     let _ = write!(frame.text, "fn put_lse(at: Head, row: u32, value: f32) {{\n    {store}\n}}\n\n");
+    if matrices {
+        let (turns, whole) = (if z.s.is_multiple_of(128) { 4 } else { 1 }, z.s.is_multiple_of(32));
+        let _ = write!(frame.text, "const TURNS = {turns}u;\nconst WHOLE_KEYS = {whole};\n\n");
+    }
     let (name, file) = match matrices {
         true => ("attention_matrices", include_str!("../../shaders/attention_matrices.wgsl")),
         false => ("attention", include_str!("../../shaders/attention.wgsl")),
@@ -45,25 +52,35 @@ pub fn attention(a: &Attention, target: Target) -> Result<KernelSource> {
     frame.finish(name, file, "", z.t.div_ceil(128))
 }
 
-/// Whether `attention_matrices.wgsl` can make it: heads that fit its tiles, all of f16, in fours.
-fn suits_matrices(a: &Attention) -> bool {
-    let by_fours = |o: &Operand| {
+/// Whether the kernels on cooperative matrices can make it: heads that fit their tiles, all of f16, in fours.
+fn suits_matrices(z: &AttentionSizes, dtype: DType, operands: &[&Operand]) -> bool {
+    let by_fours = |o: &&Operand| {
         let (along, others) = o.layout.strides.split_last().unwrap_or((&0, &[]));
         *along == 1 && o.layout.offset % 4 == 0 && others.iter().all(|s| s % 4 == 0)
     };
-    a.dtype == DType::F16
-        && [a.sizes.d, a.sizes.e].iter().all(|&width| width <= NARROW && width.is_multiple_of(4))
-        && [&a.q, &a.k, &a.v].into_iter().all(by_fours)
+    dtype == DType::F16
+        && [z.d, z.e].iter().all(|&width| width <= NARROW && width.is_multiple_of(4))
+        && operands.iter().all(by_fours)
 }
 
 /// The kernels of its gradient: one over blocks of queries, one over blocks of keys, so that every sum has its order.
-pub fn attention_grad(a: &AttentionGrad) -> Result<Vec<KernelSource>> {
+pub fn attention_grad(a: &AttentionGrad, target: Target) -> Result<Vec<KernelSource>> {
     let z = &a.sizes;
+    let on_matrices = target.multiplies_matrices() && target.workgroup_memory >= GRAD_MEMORY;
+    if on_matrices && suits_matrices(z, a.dtype, &[&a.q, &a.k, &a.v, &a.dout]) {
+        return [Of::Queries, Of::Keys].into_iter().map(|rows| grad_on_matrices(a, rows)).collect();
+    }
     let mut queries = grad_frame(a, &[a.dq])?;
     queries.writes("put_q", "dq", a.dq, z.t, Of::Queries, z.d)?;
     let mut keys = grad_frame(a, &[a.dk, a.dv])?;
     keys.writes("put_k", "dk", a.dk, z.s, Of::Keys, z.d)?;
     keys.writes("put_v", "dv", a.dv, z.s, Of::Keys, z.e)?;
+    for frame in [&mut queries, &mut keys] {
+        frame.reads("q", a.q.slot, &a.q.layout, Of::Queries)?;
+        frame.reads("k", a.k.slot, &a.k.layout, Of::Keys)?;
+        frame.reads("v", a.v.slot, &a.v.layout, Of::Keys)?;
+        frame.reads("g", a.dout.slot, &heads_first(&a.dout.layout), Of::Queries)?;
+    }
     let tile = include_str!("../../shaders/attention_tile.wgsl");
     let by_query = include_str!("../../shaders/attention_grad_queries.wgsl");
     let by_key = include_str!("../../shaders/attention_grad_keys.wgsl");
@@ -71,6 +88,52 @@ pub fn attention_grad(a: &AttentionGrad) -> Result<Vec<KernelSource>> {
         queries.finish("attention_grad_queries", tile, by_query, z.t.div_ceil(64))?,
         keys.finish("attention_grad_keys", tile, by_key, z.s.div_ceil(64))?,
     ])
+}
+
+/// The one of both kernels whose blocks are of these rows, on cooperative matrices.
+fn grad_on_matrices(a: &AttentionGrad, rows: Of) -> Result<KernelSource> {
+    let z = &a.sizes;
+    let by_keys = rows == Of::Keys;
+    let results: &[usize] = if by_keys { &[a.dk, a.dv] } else { &[a.dq] };
+    let mut frame = grad_frame(a, results)?;
+    let dout = heads_first(&a.dout.layout);
+    let of_queries = [(a.q.slot, &a.q.layout), (a.dout.slot, &dout)];
+    let of_keys = [(a.k.slot, &a.k.layout), (a.v.slot, &a.v.layout)];
+    let roles = |by_keys: bool| if by_keys { (of_keys, Of::Keys) } else { (of_queries, Of::Queries) };
+    for (role, (operands, of)) in [("own", roles(by_keys)), ("walked", roles(!by_keys))] {
+        for (letter, (slot, layout)) in ["x", "y"].into_iter().zip(operands) {
+            frame.w.hold_halves(slot);
+            frame.reads_fours(&format!("{role}_{letter}"), slot, layout, of);
+        }
+    }
+    let (name, own, walked) = match by_keys {
+        true => {
+            frame.writes("put_x", "dk", a.dk, z.s, Of::Keys, z.d)?;
+            frame.writes("put_y", "dv", a.dv, z.s, Of::Keys, z.e)?;
+            ("attention_grad_keys_matrices", z.s, z.t)
+        }
+        false => {
+            frame.writes("put_x", "dq", a.dq, z.t, Of::Queries, z.d)?;
+            frame.text +=
+                "// Queries have one gradient.\nfn put_y(at: Head, row: u32, d: u32, four: vec4<f32>) {\n}\n\n";
+            ("attention_grad_queries_matrices", z.t, z.s)
+        }
+    };
+    let _ = write!(
+        frame.text,
+        "const BY_KEYS = {by_keys};\nconst TURNS = {}u;\nconst WHOLE_ROWS = {};\n\n",
+        if walked.is_multiple_of(64) { 2 } else { 1 },
+        walked.is_multiple_of(32)
+    );
+    frame.finish(name, include_str!("../../shaders/attention_grad_matrices.wgsl"), "", own.div_ceil(64))
+}
+
+/// A layout of the result, or of its gradient, whose heads come after its positions, with them before.
+fn heads_first(layout: &Layout) -> Layout {
+    let mut layout = layout.clone();
+    let rank = layout.strides.len();
+    layout.strides.swap(rank - 3, rank - 2);
+    layout
 }
 
 fn grad_frame<'a>(a: &'a AttentionGrad, results: &[usize]) -> Result<Frame<'a>> {
@@ -84,14 +147,6 @@ fn grad_frame<'a>(a: &'a AttentionGrad, results: &[usize]) -> Result<Frame<'a>> 
     for &slot in results {
         frame.w.touch(slot, a.dtype, true)?;
     }
-    // The result's gradient has its heads after its positions.
-    let mut dout = a.dout.layout.clone();
-    let rank = dout.strides.len();
-    dout.strides.swap(rank - 3, rank - 2);
-    frame.reads("q", a.q.slot, &a.q.layout, Of::Queries)?;
-    frame.reads("k", a.k.slot, &a.k.layout, Of::Keys)?;
-    frame.reads("v", a.v.slot, &a.v.layout, Of::Keys)?;
-    frame.reads("g", a.dout.slot, &dout, Of::Queries)?;
     for (name, operand) in [("lse", &a.lse), ("delta", &a.delta)] {
         let (stride, others) = operand.layout.strides.split_last().ok_or_else(|| unsupported("sums of rank 0"))?;
         let layout = Layout { offset: operand.layout.offset, strides: others.into() };
@@ -164,11 +219,11 @@ impl<'a> Frame<'a> {
     }
 
     /// A function `four_{name}(at, row, four)` of an operand whose width lies along memory, in fours.
-    fn reads_fours(&mut self, name: &str, o: &Operand, of: Of) {
-        let layout = Layout { offset: o.layout.offset / 4, strides: o.layout.strides.iter().map(|s| s / 4).collect() };
+    fn reads_fours(&mut self, name: &str, slot: usize, layout: &Layout, of: Of) {
+        let layout = Layout { offset: layout.offset / 4, strides: layout.strides.iter().map(|s| s / 4).collect() };
         let start = self.member(name, &layout, of);
         let row = self.w.int(layout.strides[self.sizes.batch.len() + 1]);
-        let buffer = self.w.buffer(o.slot);
+        let buffer = self.w.buffer(slot);
         let _ = write!(
             self.text,
             "fn four_{name}(at: Head, row: u32, four: u32) -> vec4<f16> {{\n    \
@@ -220,23 +275,18 @@ impl<'a> Frame<'a> {
     fn finish(mut self, name: &'static str, file: &str, second: &str, blocks: usize) -> Result<KernelSource> {
         let z = self.sizes;
         let batches: usize = z.batch.iter().product();
-        let heads = batches * if name == "attention_grad_keys" { z.groups } else { z.heads };
+        let heads = batches * if name.starts_with("attention_grad_keys") { z.groups } else { z.heads };
         let dispatch = spread(heads * blocks)?;
         let w = &mut self.w;
         let mut text = format!("{file}\n{second}\n");
         let _ = writeln!(text, "const CAUSAL = {};", self.spec.causal);
         let (wide, wide_values) = (z.d > NARROW, z.e > NARROW);
         let _ = match name {
-            "attention_matrices" => writeln!(
-                text,
-                "const TURNS = {}u;\nconst WHOLE_KEYS = {};\nconst WHOLE_WIDTH = {};\nconst WHOLE_VALUES = {};\n",
-                if z.s.is_multiple_of(128) { 4 } else { 1 },
-                z.s.is_multiple_of(32),
-                z.d == NARROW,
-                z.e == NARROW
-            ),
             "attention" => writeln!(text, "const WIDE = {wide_values};\n"),
-            _ => writeln!(text, "const WIDE = {wide};\nconst WIDE_VALUES = {wide_values};\n"),
+            "attention_grad_queries" | "attention_grad_keys" => {
+                writeln!(text, "const WIDE = {wide};\nconst WIDE_VALUES = {wide_values};\n")
+            }
+            _ => writeln!(text, "const WHOLE_WIDTH = {};\nconst WHOLE_VALUES = {};\n", z.d == NARROW, z.e == NARROW),
         };
         let numbers = [
             ("heads", batches * z.heads),

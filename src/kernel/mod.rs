@@ -135,7 +135,7 @@ fn generate_for(step: &Step, target: Target) -> Result<Vec<KernelSource>> {
         Step::Loop(l) => loop_kernel(l, target.emulated).map(|k| vec![k]),
         Step::Contract(c) => contract::contract(c, target).map(|k| vec![k]),
         Step::Attention(a) => attention::attention(a, target).map(|k| vec![k]),
-        Step::AttentionGrad(a) => attention::attention_grad(a),
+        Step::AttentionGrad(a) => attention::attention_grad(a, target),
         Step::Scatter(s) => scatter::scatter(s),
         Step::Scan(s) => scan::scan(s).map(|k| vec![k]),
         Step::Sort(s) => sort::sort(s),

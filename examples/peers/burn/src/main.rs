@@ -1,6 +1,6 @@
 //! Rows of `sunstone bench` in Burn on Vulkan, as the same JSON, so that `sunstone bench compare` shows both.
 //!
-//! `cargo run --release -- [SUITE...] [--quick] [--json FILE]`, in this folder. Names, sizes, work and the way of
+//! `cargo run --release -- [SUITE...] [--quick] [--only PART-OF-A-NAME] [--json FILE]`, in this folder. Names, sizes, work and the way of
 //! timing are those of src/bench; results are not checked. Only `f32`, and only what Burn has an op or a module for. The
 //! first calls of a row are long: Burn tries kernels when it meets a shape for the first time, and keeps what it found in
 //! the user's cache folder.
@@ -39,6 +39,8 @@ struct Bench {
     device: WgpuDevice,
     quick: bool,
     suites: Vec<String>,
+    /// Rows whose names hold it.
+    only: String,
     rows: Vec<Value>,
     bytes: Option<f64>,
     flops: f64,
@@ -67,7 +69,7 @@ impl Bench {
 
     /// Times what `prepare` gives; what it or the device panics with becomes the reason why the row is skipped.
     fn row(&mut self, [suite, name]: [&str; 2], work: [f64; 3], prepare: impl FnOnce() -> Call) {
-        if !self.suites.iter().any(|s| s == suite) {
+        if !self.suites.iter().any(|s| s == suite) || !name.contains(&self.only) {
             return;
         }
         let [flops, bytes, samples] = work;
@@ -387,15 +389,16 @@ impl<B: Backend> Gpt<B> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut suites, mut quick, mut file) = (Vec::new(), false, None);
+    let (mut suites, mut quick, mut file, mut only) = (Vec::new(), false, None, String::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => quick = true,
             "--json" => file = Some(arguments.next().ok_or("--json wants a file")?),
+            "--only" => only = arguments.next().ok_or("--only wants a part of a row's name")?,
             suite if SUITES.contains(&suite) => suites.push(argument),
             unknown => {
-                return Err(format!("unknown: {unknown}; there are {}, --quick, --json", SUITES.join(", ")).into());
+                return Err(format!("unknown: {unknown}; there are {}, --quick, --only, --json", SUITES.join(", ")).into());
             }
         }
     }
@@ -405,7 +408,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = WgpuDevice::default();
     let about = init_setup::<graphics::Vulkan>(&device, RuntimeOptions::default()).adapter.get_info();
     println!("{} ({} {})", about.name, about.driver, about.driver_info);
-    let mut bench = Bench { device, quick, suites, rows: Vec::new(), bytes: None, flops: 0.0 };
+    let mut bench = Bench { device, quick, suites, only, rows: Vec::new(), bytes: None, flops: 0.0 };
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     for suite in [Bench::peak, Bench::matmul, Bench::rows_and_maps, Bench::train] {
         suite(&mut bench);

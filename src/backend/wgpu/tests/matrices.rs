@@ -100,7 +100,28 @@ fn attention([t, s, d, e]: [usize; 4], causal: bool) -> Attention {
     }
 }
 
-const HEADS: [[usize; 4]; 4] = [[128, 32, 64, 64], [1, 70, 64, 64], [200, 200, 32, 48], [300, 45, 8, 4]];
+/// Its gradient, over the results of that.
+fn attention_grad(sizes: [usize; 4], causal: bool) -> AttentionGrad {
+    let forward = attention(sizes, causal);
+    let [t, _, _, e] = sizes;
+    AttentionGrad {
+        spec: forward.spec,
+        sizes: forward.sizes,
+        dtype: DType::F16,
+        q: forward.q,
+        k: forward.k,
+        v: forward.v,
+        dout: dense(3, &[2, t, 4, e]),
+        lse: dense(4, &[2, 4, t]),
+        delta: dense(5, &[2, 4, t]),
+        dq: 6,
+        dk: 7,
+        dv: 8,
+    }
+}
+
+const HEADS: [[usize; 4]; 5] =
+    [[128, 32, 64, 64], [1, 70, 64, 64], [200, 200, 32, 48], [140, 45, 8, 4], [70, 70, 64, 64]];
 
 /// Every step that the other tests run, so that its text is checked where no device takes it.
 #[test]
@@ -112,9 +133,11 @@ fn modules_are_valid_and_translate_to_spirv() {
         }
     }
     steps.extend(HEADS.map(|sizes| Step::Attention(attention(sizes, sizes[0] == sizes[1]))));
-    let target = Target { matrices: true, workgroup_memory: 1 << 15, ..Target::default() };
+    let grad = |sizes: [usize; 4]| Step::AttentionGrad(Box::new(attention_grad(sizes, sizes[0] == sizes[1])));
+    steps.extend(HEADS.map(grad));
+    let target = Target { matrices: true, workgroup_memory: 48 << 10, ..Target::default() };
     for step in steps {
-        let kernels = generate_plan(&plan(5, vec![step], vec![], vec![]), target).unwrap().kernels;
+        let kernels = generate_plan(&plan(9, vec![step], vec![], vec![]), target).unwrap().kernels;
         assert!(kernels[0].1.matrices, "{}", kernels[0].1.wgsl);
         for (_, kernel) in kernels {
             let (module, info) = validate(kernel.name, &kernel.wgsl, kernel.matrices).unwrap_or_else(|e| panic!("{e}"));
@@ -167,6 +190,38 @@ fn attention_is_that_of_the_other_kernel() {
         assert!(backends[0].has_matrices(), "the driver refused them");
         near(&f16s(&got[3]), &f16s(&want[3]), &format!("{sizes:?}, causal {causal}"));
         near(&f32s(&got[4]), &f32s(&want[4]), &format!("sums of {sizes:?}, causal {causal}"));
+    }
+}
+
+#[test]
+fn gradients_of_attention_are_those_of_the_other_kernels() {
+    let Some(backends) = both() else { return };
+    let all = HEADS.into_iter().flat_map(|sizes| [(sizes, false), (sizes, true)]).collect();
+    for (sizes, causal) in cases(&backends, all, &[(HEADS[3], false), (HEADS[4], true)]) {
+        let [t, s, d, e] = sizes;
+        let mut slots = vec![
+            data(&numbers(2 * 4 * t * d, 1)),
+            data(&numbers(2 * 2 * s * d, 2)),
+            data(&numbers(2 * 2 * s * e, 3)),
+            data(&numbers(2 * t * 4 * e, 4)),
+            data(&vec![9.0f32; 2 * 4 * t]),
+        ];
+        let forward = run(&backends[1], vec![Step::Attention(attention(sizes, causal))], &slots);
+        slots[3] = data(&numbers(2 * t * 4 * e, 5));
+        slots[4] = Data(DType::F32, forward[4].clone());
+        let delta: Vec<f32> = numbers(2 * 4 * t, 6).into_iter().map(f32::from).collect();
+        slots.push(data(&delta));
+        slots.extend([2 * t * 4 * d, 2 * s * 2 * d, 2 * s * 2 * e].map(|n| data(&vec![f16::from_f32(9.0); n])));
+        let step = || Step::AttentionGrad(Box::new(attention_grad(sizes, causal)));
+        let [got, want] = backends.each_ref().map(|b| run(b, vec![step()], &slots));
+        assert!(backends[0].has_matrices(), "the driver refused them");
+        for (slot, what) in [(6, "dq"), (7, "dk"), (8, "dv")] {
+            let [got, want] = [&got, &want].map(|slots| f16s(&slots[slot]));
+            // Slopes are rounded to f16 on their way into a sum, the small ones and the large ones.
+            let largest = want.iter().fold(1.0f32, |m, x| m.max(x.abs()));
+            let share = |all: Vec<f32>| all.into_iter().map(|x| x / largest).collect::<Vec<_>>();
+            near(&share(got), &share(want), &format!("{what} of {sizes:?}, causal {causal}"));
+        }
     }
 }
 
