@@ -9,7 +9,7 @@ use super::fold::{prologue, stages};
 use super::pairs::stores_half;
 use super::vector::{self, Element, Scope, Vectors, capitalised, mentioned};
 use super::write::{Body, Writer};
-use super::{KernelSource, Result, count, spread};
+use super::{KernelSource, Result, Target, count, spread};
 use crate::graph::ReduceOp;
 use crate::plan::{Level, Reg, Store};
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ impl Team {
 }
 
 /// The kernel of a loop that is cut along its last inner axis.
-pub fn along(v: Vectors) -> Result<KernelSource> {
+pub fn along(v: Vectors, target: Target) -> Result<KernelSource> {
     let l = &v.l.clone();
     let stage = stages(l);
     let length = l.inner_len() / v.width;
@@ -96,6 +96,7 @@ pub fn along(v: Vectors) -> Result<KernelSource> {
         functions: String::new(),
         scratch: BTreeMap::new(),
         trees: 0,
+        subgroup: target.subgroup as usize,
     };
     let text = rows.write()?;
     let size = rows.team.lanes * rows.team.rows;
@@ -147,6 +148,8 @@ struct Along<'a> {
     scratch: BTreeMap<String, &'static str>,
     /// How many times the team's memory was used so far.
     trees: usize,
+    /// Invocations that may read each other's values; 0 where none may.
+    subgroup: usize,
 }
 
 /// A function of one vector.
@@ -424,6 +427,9 @@ impl Along<'_> {
     fn together(&mut self, folds: &[Fold]) -> Result<String> {
         let (lanes, set) = (self.team.lanes, self.trees % 2);
         self.trees += 1;
+        if let Some(subgroups) = self.subgroups(folds) {
+            return self.together_by_subgroups(folds, set, subgroups);
+        }
         let base = if self.team.rows == 1 { String::new() } else { format!("member * {lanes}u + ") };
         let (mut put, mut few, mut all) = (String::new(), String::new(), String::new());
         for (k, f) in folds.iter().enumerate() {
@@ -462,6 +468,33 @@ impl Along<'_> {
             );
         }
         Ok(text + &all)
+    }
+
+    /// How many subgroups the team is, where they fold. No browser has them, and what is never asked for is not downloaded.
+    fn subgroups(&self, folds: &[Fold]) -> Option<usize> {
+        let subgroups = self.team.lanes.checked_div(self.subgroup)?;
+        let suits = self.team.rows == 1 && (1..=READ).contains(&subgroups) && folds.iter().all(|f| !f.arg);
+        (cfg!(not(target_arch = "wasm32")) && suits).then_some(subgroups)
+    }
+
+    /// The same with one barrier, where a team is so many subgroups: the invocations of each fold their values among themselves.
+    fn together_by_subgroups(&mut self, folds: &[Fold], set: usize, subgroups: usize) -> Result<String> {
+        let size = self.subgroup;
+        let (mut text, mut put, mut all) = (String::new(), String::new(), String::new());
+        for (k, f) in folds.iter().enumerate() {
+            let (r, stored) = (f.r, f.of_type()?);
+            let t = format!("team{set}{k}_{stored}");
+            let distances = std::iter::successors(Some(size / 2), |d| Some(d / 2)).take_while(|&d| d > 0);
+            for d in distances {
+                let other = format!("subgroupShuffleXor(f{r}, {d}u)");
+                let _ = writeln!(text, "    f{r} = {};", f.combine(&format!("f{r}"), &other));
+            }
+            let _ = writeln!(put, "        {t}[id / {size}u] = f{r};");
+            let values: Vec<String> = (0..subgroups).map(|i| format!("{t}[{i}u]")).collect();
+            let _ = writeln!(all, "    f{r} = {};", balanced(f, &values));
+            self.scratch.insert(t, stored);
+        }
+        Ok(format!("{text}    if (id % {size}u == 0u) {{\n{put}    }}\n    workgroupBarrier();\n{all}"))
     }
 
     /// First every element's, then the row's own, by one member, and not before all have read what it may overwrite.

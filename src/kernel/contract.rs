@@ -5,7 +5,7 @@
 use super::matrices::Matrices;
 use super::pairs::stores_half;
 use super::stage::{self, Plain};
-use super::wide::{self, Tile, Wide};
+use super::wide::{self, Cut, Wide};
 use super::write::{Body, Writer};
 use super::{KernelSource, Result, Target, conv, count, ops, parts, rows, spread, unsupported};
 use crate::dtype::DType;
@@ -85,7 +85,7 @@ pub fn parts(c: &Contract, target: Target) -> Result<usize> {
     Ok(match (&product.wide, file) {
         (_, TILED) => parts::TILED.parts(room(target.tuning.tiled_room), groups, product.k),
         (_, LONG) => parts::LONG.parts(room(target.tuning.long_room), groups, product.k),
-        (Some(wide), WIDE) => wide.tile.parts(groups, product.k, target.tuning),
+        (Some(wide), WIDE) => wide.cut.parts,
         _ => 1,
     })
 }
@@ -205,7 +205,7 @@ impl Product {
             return ("matmul_emulated", EMULATED, self.m.div_ceil(64) * self.n.div_ceil(16) * self.batches);
         }
         if let Some(wide) = &self.wide {
-            return ("matmul_wide", WIDE, wide.tile.count([self.batches, self.m, self.n]));
+            return ("matmul_wide", WIDE, wide.cut.tile.count([self.batches, self.m, self.n]));
         }
         let few = elements < 64 * 64 * 2 && self.k < 1024;
         let small = self.m < 16 || self.n < 16 || few || self.k < 8;
@@ -269,10 +269,10 @@ fn matmul(w: &mut Writer, c: &Contract, batch: &Dims<usize>, [m, n, k]: [usize; 
         Plain::new(&c.b, &[(n, sb[rank + 1])], &[(k, sb[rank])], outer(&sb[..rank]), &decode),
     ];
     let stages = [sides[0].stage(), sides[1].stage()];
-    let wide = match Tile::choose([batches, m, n, k], stages, c.dtype, target) {
-        Some(tile) => {
+    let wide = match Cut::choose([batches, m, n, k], stages, c.dtype, target) {
+        Some(cut) => {
             let reaches = [sides[0].reach(w)?, sides[1].reach(w)?];
-            Some(Wide::new(w, tile, c.dtype, reaches))
+            Some(Wide::new(w, cut, c.dtype, reaches))
         }
         None => None,
     };

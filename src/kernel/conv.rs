@@ -6,7 +6,7 @@
 
 use super::contract::{Product, element};
 use super::stage::{Plain, Reach, Stage, place, split};
-use super::wide::{Tile, Wide};
+use super::wide::{Cut, Wide};
 use super::write::Writer;
 use super::{Result, Target, count};
 use crate::plan::{Contract, ConvSizes, Operand};
@@ -222,10 +222,10 @@ fn wide(
     sizes: [usize; 4],
     [a, b]: [Side; 2],
 ) -> Result<Option<Wide>> {
-    let tile = Tile::choose(sizes, [a.stage(), b.stage()], c.dtype, target);
-    let Some(tile) = tile.filter(|_| s.kh.max(s.kw) < COLUMN_BIT) else { return Ok(None) };
+    let cut = Cut::choose(sizes, [a.stage(), b.stage()], c.dtype, target);
+    let Some(cut) = cut.filter(|_| s.kh.max(s.kw) < COLUMN_BIT) else { return Ok(None) };
     let reaches = [a.reach(w, c, s)?, b.reach(w, c, s)?];
-    Ok(Some(Wide::new(w, tile, c.dtype, reaches)))
+    Ok(Some(Wide::new(w, cut, c.dtype, reaches)))
 }
 
 /// The window over output place `linear`: where its first tap lies, and which taps lie in the image.

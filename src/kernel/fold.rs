@@ -11,7 +11,7 @@ use super::domain::merge_axes;
 use super::pairs::{Pairs, is_paired, stores_half};
 use super::vector::Vectors;
 use super::write::{Body, Writer};
-use super::{KernelSource, Result, count, spread};
+use super::{KernelSource, Result, Target, count, spread};
 use crate::plan::{Level, Loop, Reg, Store};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -67,14 +67,14 @@ fn reads_across(l: &Loop) -> bool {
 }
 
 /// The kernel of a loop with an inner domain.
-pub fn fold(l: &Loop) -> Result<KernelSource> {
+pub fn fold(l: &Loop, target: Target) -> Result<KernelSource> {
     let l = merge_axes(l);
     let columns = reads_across(&l);
     if !l.inner.is_empty()
         && !columns
         && let Some(v) = Vectors::cut(&l, l.outer.len() + l.inner.len() - 1)
     {
-        return along(v);
+        return along(v, target);
     }
     if columns
         && is_simple(&l)

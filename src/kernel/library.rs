@@ -77,8 +77,19 @@ pub fn with_native_halves(module: &str, rounding: Rounding) -> String {
         functions.retain(|f| !matches!(f.name, "f16_from_f32" | "round_f16"));
         functions.extend(split(include_str!("../../shaders/half_adding.wgsl")));
     }
+    replaced(module, &functions)
+}
+
+/// A generated module with `exp_f32` by the device's own power of two: for those devices only where that is known to be right to
+/// two units of the last place.
+pub fn with_native_exp(module: &str) -> String {
+    replaced(module, &split(include_str!("../../shaders/exp_native.wgsl")))
+}
+
+/// The module with these functions in place of its own of the same names.
+fn replaced(module: &str, functions: &[Function]) -> String {
     let mut module = module.to_owned();
-    for function in &functions {
+    for function in functions {
         let start = module.find(&format!("\nfn {}(", function.name)).map(|at| at + 1);
         if let Some(start) = start
             && let Some(length) = module[start..].find("\n}\n")
@@ -87,7 +98,7 @@ pub fn with_native_halves(module: &str, rounding: Rounding) -> String {
         }
     }
     // What one of them calls the module may not have had.
-    for function in called(&functions, &module).into_iter().map(|i| &functions[i]) {
+    for function in called(functions, &module).into_iter().map(|i| &functions[i]) {
         if !module.contains(&format!("fn {}(", function.name)) {
             module += &format!("\n{}", function.text);
         }
@@ -131,6 +142,14 @@ mod tests {
         assert!(!stores.contains("fn round_f16("));
         assert_eq!(with_native_halves(&stores, Rounding::Adding).matches("fn round_f16(").count(), 1);
         assert_eq!(with_native_halves(&stores, Rounding::Packing).matches("fn round_f16(").count(), 0);
+    }
+
+    #[test]
+    fn a_native_exp_stands_in_for_the_polynomial() {
+        let module = functions_for("let x = sigmoid_f32(y);");
+        let native = with_native_exp(&module);
+        assert_eq!(native.matches("fn exp_f32(").count(), 1);
+        assert!(native.contains("exp2(high)") && native.contains("fn sigmoid_f32("), "{native}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod vector;
 mod wide;
 mod write;
 
-pub use library::{Rounding, with_native_halves};
+pub use library::{Rounding, with_native_exp, with_native_halves};
 pub use tuning::{Class, Tuning};
 
 use crate::dtype::{DType, Scalar};
@@ -119,6 +119,9 @@ pub struct Target {
     pub workgroup_memory: u32,
     /// Cooperative matrices of 16×16 (f16, and f32 for sums) in subgroups of 32, and f16 in shaders.
     pub matrices: bool,
+    /// Invocations of every subgroup, a power of two, where they may read each other's values; else 0. They are taken to be
+    /// neighbours in their workgroup, as on all hardware known.
+    pub subgroup: u32,
     /// Where one kernel gives way to the next.
     pub tuning: Tuning,
 }
@@ -132,7 +135,7 @@ impl Target {
 
 fn generate_for(step: &Step, target: Target) -> Result<Vec<KernelSource>> {
     match step {
-        Step::Loop(l) => loop_kernel(l, target.emulated).map(|k| vec![k]),
+        Step::Loop(l) => loop_kernel(l, target).map(|k| vec![k]),
         Step::Contract(c) => contract::contract(c, target).map(|k| vec![k]),
         Step::Attention(a) => attention::attention(a, target).map(|k| vec![k]),
         Step::AttentionGrad(a) => attention::attention_grad(a, target),
@@ -168,8 +171,8 @@ pub fn generate_plan(plan: &Plan, target: Target) -> Result<Generated> {
     Ok(generated)
 }
 
-fn loop_kernel(l: &crate::plan::Loop, emulated: bool) -> Result<KernelSource> {
-    if l.reduces() || !l.inner.is_empty() { fold::fold(l) } else { map::map(l, emulated) }
+fn loop_kernel(l: &crate::plan::Loop, target: Target) -> Result<KernelSource> {
+    if l.reduces() || !l.inner.is_empty() { fold::fold(l, target) } else { map::map(l, target.emulated) }
 }
 
 fn custom(c: &Custom) -> Result<KernelSource> {
@@ -194,17 +197,17 @@ fn custom(c: &Custom) -> Result<KernelSource> {
     })
 }
 
-/// Parses and validates a module as WebGPU's core language, to which `matrices` adds those and f16. Fails with
-/// [`Error::Shader`], `name` being the culprit.
+/// Parses and validates a module as WebGPU's core language, to which `more` adds what only some devices have: f16, cooperative
+/// matrices and subgroups. Fails with [`Error::Shader`], `name` being the culprit.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn validate(name: &str, wgsl: &str, matrices: bool) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
+pub fn validate(name: &str, wgsl: &str, more: bool) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
     use naga::valid::{Capabilities, ValidationFlags, Validator};
     let error = |message: String| Error::Shader { name: name.into(), message };
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|e| error(e.emit_to_string(wgsl)))?;
     // The conversions between f16 and f32 in a word, which naga counts as more than the core.
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    if matrices {
-        capabilities |= Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
+    if more {
+        capabilities |= Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP;
     }
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)

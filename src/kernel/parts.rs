@@ -20,7 +20,6 @@ pub struct Worth {
 /// That of each kernel.
 pub const TILED: Worth = Worth { parts: 4, terms: 64, most: 1 << 15 };
 pub const LONG: Worth = Worth { parts: 4, terms: 1024, most: 1 << 21 };
-pub const WIDE: Worth = Worth { parts: 2, terms: 256, most: 1 << 18 };
 pub const MATRICES: Worth = Worth { parts: 2, terms: 128, most: 1 << 20 };
 
 impl Worth {
@@ -41,7 +40,7 @@ pub fn contract_in_parts(c: &Contract, target: Target, scratch: usize) -> Result
     }
     let bytes = parts * c.epilogue.outer_len() * DType::F32.bytes();
     let sums = contract::sums(c, target, parts, scratch)?;
-    Ok(Some(([sums, fold::fold(&rest(c, parts, scratch))?], bytes)))
+    Ok(Some(([sums, fold::fold(&rest(c, parts, scratch), target)?], bytes)))
 }
 
 /// The epilogue as a loop over the parts' sums: `[parts, elements..]`, in `f32`.

@@ -2,7 +2,7 @@
 
 use super::stage::{Reach, Stage};
 use super::write::Writer;
-use super::{Result, Target, Tuning, count, parts, rows};
+use super::{Result, Target, Tuning, count, rows};
 use crate::dtype::DType;
 use std::fmt::Write as _;
 
@@ -11,6 +11,9 @@ pub const WIDE: &str = include_str!("../../shaders/matmul_wide.wgsl");
 
 /// Columns of a tile.
 const COLUMNS: usize = 128;
+
+/// Parts that sums are cut into, at most.
+const MOST_PARTS: usize = 64;
 
 /// The shape of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,38 +24,85 @@ pub enum Tile {
     Low,
 }
 
-impl Tile {
-    /// That for a product of so many batches, rows, columns and terms, whose operands fill it by `stages`, as measured on an
-    /// H100; none where another kernel is the one for it. Large ones keep loads one by one waiting, have halves along rows do
-    /// so too, and take as long as many terms to store.
-    pub fn choose([batches, m, n, k]: [usize; 4], stages: [Stage; 2], dtype: DType, target: Target) -> Option<Tile> {
+/// Terms of a part, at least: with fewer, a tile is mostly stored.
+const LEAST_TERMS: usize = 256;
+
+/// And at most, however few parts are worth it: a driver may stop an invocation that takes too many turns of a loop.
+const MOST_TERMS: usize = 1 << 18;
+
+/// Tiles, and into how many parts their sums are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    pub tile: Tile,
+    pub parts: usize,
+}
+
+impl Cut {
+    /// The fastest, as measured on an H100, for a product of so many batches, rows, columns and terms, whose operands fill tiles by
+    /// `stages`; none where another kernel is the one for it.
+    pub fn choose([batches, m, n, k]: [usize; 4], stages: [Stage; 2], dtype: DType, target: Target) -> Option<Cut> {
         if target.emulated || n < 48 || k < 8 {
             return None;
         }
-        let Tuning { wide_tiles, large_tiles, .. } = target.tuning;
+        let Tuning { wide_room, wide_tiles, large_tiles, .. } = target.tuning;
+        // Large ones keep loads one by one waiting, and halves along rows are loaded so too.
         let fast = |stage: Stage| stage == Stage::FourTerms || stage == Stage::FourRows && !dtype.is_half();
-        let suits = |tile: &Tile| {
-            let groups = tile.count([batches, m, n]);
-            let worth = match tile {
-                Tile::Large => m > 64 && k >= 512 && groups >= large_tiles as usize && stages.into_iter().all(fast),
-                Tile::Low => {
-                    (m >= 16 || m >= 8 && k >= 256)
-                        && groups * tile.parts(groups, k, target.tuning) >= wide_tiles as usize
-                }
-            };
-            worth && target.workgroup_memory >= tile.memory()
+        let along_terms = stages.into_iter().all(|stage| stage == Stage::FourTerms);
+        let suits = |tile: Tile, tiles: usize| match tile {
+            Tile::Large => m > 64 && k >= 512 && tiles >= large_tiles as usize && stages.into_iter().all(fast),
+            Tile::Low => m >= 16 || m >= 8 && k >= 256,
         };
-        [Tile::Large, Tile::Low].into_iter().find(suits)
+        let (mut best, mut least) = (None, f64::INFINITY);
+        for tile in [Tile::Large, Tile::Low] {
+            let tiles = tile.count([batches, m, n]);
+            if !suits(tile, tiles) || target.workgroup_memory < tile.memory() {
+                continue;
+            }
+            let fewest = k.div_ceil(MOST_TERMS);
+            for parts in fewest..=fewest.max((k / LEAST_TERMS).min(MOST_PARTS)) {
+                let cut = Cut { tile, parts: k.div_ceil(tile.part(k, parts)) };
+                let time = cut.time(tiles, k, along_terms, wide_room) + cut.fold_time(batches * m * n);
+                if time < least {
+                    (best, least) = (Some(cut), time);
+                }
+            }
+        }
+        best.filter(|cut| cut.tile.count([batches, m, n]) * cut.parts >= wide_tiles as usize)
     }
 
+    /// What its tiles take, in terms of one element on one core, with `room` for so many low tiles at a time, three on a core. As
+    /// seen on an H100: there are two large ones on one; a term costs a little less in those unless both operands lie along the
+    /// terms; and to store a tile costs as much as some terms.
+    fn time(&self, tiles: usize, k: usize, along_terms: bool, room: u32) -> f64 {
+        let (together, stored, speed) = match (self.tile, along_terms) {
+            (Tile::Large, false) => (2, 40, 1.0),
+            (Tile::Large, true) => (2, 40, 0.9),
+            (Tile::Low, false) => (3, 15, 0.985),
+            (Tile::Low, true) => (3, 15, 0.925),
+        };
+        let cores = (room as usize / 3).max(1);
+        let tiles = tiles * self.parts;
+        // What fits at once is spread over all cores, and one that has fewer is a little faster. Later ones go where others end,
+        // which is where all do that began together.
+        let turns = match (tiles.div_ceil(cores * together), tiles.div_ceil(cores)) {
+            (1, on_core) if self.tile == Tile::Low => (on_core + 1) as f64 / 4.0,
+            (1, on_core) => (on_core + 8) as f64 / 10.0,
+            (turns, _) => turns as f64,
+        };
+        let terms = (self.tile.part(k, self.parts) + stored) as f64;
+        turns * (together * self.tile.rows() * COLUMNS) as f64 * terms / speed
+    }
+
+    /// What the fold of its parts takes: it is one more kernel, and reads and writes memory.
+    fn fold_time(&self, elements: usize) -> f64 {
+        if self.parts == 1 { 0.0 } else { 2e6 + 0.2 * ((self.parts + 1) * elements) as f64 }
+    }
+}
+
+impl Tile {
     /// How many of them a product takes.
     pub fn count(self, [batches, m, n]: [usize; 3]) -> usize {
         m.div_ceil(self.rows()) * n.div_ceil(COLUMNS) * batches
-    }
-
-    /// Into how many parts sums of so many terms are cut, where whole ones take so many workgroups.
-    pub fn parts(self, groups: usize, k: usize, tuning: Tuning) -> usize {
-        k.div_ceil(self.part(k, parts::WIDE.parts(tuning.wide_room, groups, k)))
     }
 
     /// Terms of a part, where sums are cut into so many: whole steps.
@@ -84,35 +134,36 @@ impl Tile {
 
 /// How the wide kernel makes a product.
 pub struct Wide {
-    pub tile: Tile,
+    pub cut: Cut,
     pub reaches: [Reach; 2],
 }
 
 impl Wide {
     /// Declares vectors of what is loaded by fours. To be called before anything else is loaded.
-    pub fn new(w: &mut Writer, tile: Tile, dtype: DType, reaches: [Reach; 2]) -> Wide {
+    pub fn new(w: &mut Writer, cut: Cut, dtype: DType, reaches: [Reach; 2]) -> Wide {
         let fours = reaches.iter().filter(|r| r.stage.by_fours() && !dtype.is_half());
         fours.for_each(|r| w.hold_vectors(r.slot));
-        Wide { tile, reaches }
+        Wide { cut, reaches }
     }
 
     /// What is generated for sums of `k` terms in `parts` parts, besides what all kernels of products know.
     pub fn functions(&self, w: &mut Writer, dtype: DType, k: usize, parts: usize) -> Result<String> {
         let [a, b] = &self.reaches;
-        let tile_m = self.tile.rows();
+        let tile = self.cut.tile;
+        let tile_m = tile.rows();
         let [a_spread, b_spread] = [a, b].map(|reach| reach.stage == Stage::Rows);
         let mut text = format!(
             "\nconst TILE_M = {tile_m}u;\nconst ACROSS = {}u;\nconst A_SPREAD = {a_spread};\n\
              const B_SPREAD = {b_spread};\nconst TABLES = {};\n\n",
-            self.tile.across(),
+            tile.across(),
             !(a.stage.by_fours() && b.stage.by_fours())
         );
         text += &match parts {
             1 => "fn parts() -> u32 {\n    return 1u;\n}\n\n".into(),
             _ => rows::number(w, "parts", count(parts)?),
         };
-        text += &rows::number(w, "part", count(self.tile.part(k, parts))?);
-        text += &self.tile.sums();
+        text += &rows::number(w, "part", count(tile.part(k, parts))?);
+        text += &tile.sums();
         Ok(text + &a.functions(w, dtype, "a", tile_m)? + &b.functions(w, dtype, "b", COLUMNS)?)
     }
 }
@@ -160,5 +211,34 @@ impl Tile {
             text += "        }\n";
         }
         text + "    }\n}\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_are_those_that_were_fast_on_an_h100() {
+        let target = Target { workgroup_memory: 48 << 10, ..Target::default() };
+        let (rows, terms) = (Stage::FourRows, Stage::FourTerms);
+        let cut = |m, n, k, stages| Cut::choose([1, m, n, k], stages, DType::F32, target).unwrap();
+        for (m, n, k, stages, tile, parts) in [
+            // TFLOP/s of all ways: 39.5 with whole sums and large tiles, 34.3 with low ones.
+            (4096, 4096, 4096, [terms, rows], Tile::Large, 1..=1),
+            // 39.1, and 26.0.
+            (2048, 2048, 2048, [terms, rows], Tile::Large, 1..=1),
+            // 39.2, and 29.7 and 36.3 with large tiles in one and two parts.
+            (8192, 768, 3072, [terms, rows], Tile::Low, 1..=1),
+            (8192, 768, 768, [terms, terms], Tile::Low, 1..=1),
+            // 23.7 whole and with large tiles, 31.2 whole and with low ones; 39.9 with low ones in four parts, 37.1 in five.
+            (768, 3072, 8192, [rows, rows], Tile::Low, 4..=5),
+            // 14.5 whole, 35.0 in five parts.
+            (768, 768, 8192, [rows, rows], Tile::Low, 5..=11),
+        ] {
+            let got = cut(m, n, k, stages);
+            assert!(got.tile == tile && parts.contains(&got.parts), "{m}×{n}×{k}: {got:?}");
+        }
+        assert_eq!(Cut::choose([1, 64, 128, 64], [terms, rows], DType::F32, target), None);
     }
 }

@@ -103,6 +103,14 @@ pub(super) fn has_matrices(device: &wgpu::Device) -> bool {
     device.features().contains(MATRICES) && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32)
 }
 
+/// Invocations of every subgroup, where a device was opened for kernels that exchange values within one and all have as many;
+/// else 0.
+pub(super) fn subgroup(device: &wgpu::Device) -> u32 {
+    let info = device.adapter_info();
+    let granted = device.features().contains(wgpu::Features::SUBGROUP);
+    if granted && info.subgroup_min_size == info.subgroup_max_size { info.subgroup_max_size } else { 0 }
+}
+
 /// Whether an adapter has the matrices that those kernels are written for.
 #[cfg(not(target_arch = "wasm32"))]
 fn offers_matrices(adapter: &wgpu::Adapter) -> bool {
@@ -118,7 +126,8 @@ fn offers_matrices(adapter: &wgpu::Adapter) -> bool {
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
     let adapter = adapter(index)?;
-    let mut wanted = adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE);
+    let useful = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE | wgpu::Features::SUBGROUP;
+    let mut wanted = adapter.features() & useful;
     let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
     if offers_matrices(&adapter) {
         wanted |= MATRICES;

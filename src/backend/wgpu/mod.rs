@@ -153,6 +153,7 @@ impl WgpuBackend {
                 emulated: adapters::emulated(&caps),
                 workgroup_memory: device.limits().max_compute_workgroup_storage_size,
                 matrices: adapters::has_matrices(&device),
+                subgroup: adapters::subgroup(&device),
                 tuning: tuned(&device, &caps),
             }),
             caps,

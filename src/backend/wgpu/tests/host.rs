@@ -108,7 +108,10 @@ fn host_time_of_a_replayed_plan_beside_the_floor() -> Result<()> {
     let log = Log::default();
     let plain = Device::new("plain", backend.clone());
     let watched = Device::new("watched", Arc::new(Watched(backend, log.clone())));
-    println!("µs a kernel{:>9}{:>9}{:>9}{:>9}{:>16}{:>12}", "kernels", "floor", "run", "ratio", "run in a step", "whole step");
+    println!(
+        "µs a kernel{:>9}{:>9}{:>9}{:>9}{:>16}{:>12}",
+        "kernels", "floor", "run", "ratio", "run in a step", "whole step"
+    );
     for name in ["mlp", "cnn", "gpt 2×64"] {
         let measure = |device: &Device| {
             let init = Init::new(0, device);

@@ -136,7 +136,8 @@ fn plan(slots: usize, steps: Vec<Step>, params: Vec<DType>, origins: Vec<Origin>
 
 fn translate_everywhere(text: &str) {
     let matrices = text.starts_with("enable f16;");
-    let (module, info) = crate::kernel::validate("test", text, matrices).unwrap();
+    let subgroups = text.contains("subgroupShuffleXor(");
+    let (module, info) = crate::kernel::validate("test", text, matrices || subgroups).unwrap();
     naga::back::spv::write_vec(&module, &info, &Default::default(), None).unwrap();
     if matrices {
         // They are for Vulkan: naga has no such matrices for HLSL.
@@ -145,7 +146,9 @@ fn translate_everywhere(text: &str) {
     let options = naga::back::msl::Options { fake_missing_bindings: true, ..Default::default() };
     naga::back::msl::write_string(&module, &info, &options, &Default::default()).unwrap();
     let mut out = String::new();
-    let options = naga::back::hlsl::Options { fake_missing_bindings: true, ..Default::default() };
+    let shader_model =
+        if subgroups { naga::back::hlsl::ShaderModel::V6_0 } else { naga::back::hlsl::ShaderModel::V5_1 };
+    let options = naga::back::hlsl::Options { fake_missing_bindings: true, shader_model, ..Default::default() };
     let pipeline = Default::default();
     naga::back::hlsl::Writer::new(&mut out, &options, &pipeline).write(&module, &info, None).unwrap();
     #[cfg(feature = "cuda")]
