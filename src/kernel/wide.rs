@@ -13,7 +13,7 @@ pub const WIDE: &str = include_str!("../../shaders/matmul_wide.wgsl");
 const COLUMNS: usize = 128;
 
 /// Parts that sums are cut into, at most.
-const MOST_PARTS: usize = 64;
+const MOST_PARTS: usize = 512;
 
 /// The shape of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
