@@ -7,7 +7,8 @@
 //
 // Own rows stay in matrices, x being q or k, and y being g or v. Both products of a block go through workgroup memory,
 // because only there it is known which invocation has which element: two share a row, and lay p and ds down as f16 for the
-// products that follow. See attention_matrices.wgsl for what lies where in workgroup memory, and why.
+// products that follow, as is usual: a ds below 6e-8 is lost. See attention_matrices.wgsl for what lies where in workgroup
+// memory, and why.
 //
 // Generated and appended: place(head), which finds a head of queries in all operands and the keys that it looks at; four_own_x(at,
 // row, four), four_own_y, four_walked_x and four_walked_y, all indices in range; lse(at, row) and delta(at, row), see

@@ -13,8 +13,8 @@ pub type Clock<'a> = &'a dyn Fn() -> f64;
 /// A sample is at least this long, so that the wait at its end and the clock's steps are a small part of it.
 const SAMPLE: f64 = 20e-3;
 
-/// A GPU lowers its clock while the CPU computes what a row is checked by, and needs so many seconds of work to raise it again:
-/// on an H100, kernels took two and a half times as long without.
+/// A GPU lowers its clock while the CPU computes what a row is checked by, and needs so many seconds of work to raise it
+/// again: on an H100, kernels took two and a half times as long without.
 const WARM_UP: f64 = 0.3;
 const MIN_SAMPLES: usize = 3;
 const MAX_SAMPLES: usize = 100;

@@ -470,14 +470,16 @@ impl Along<'_> {
         Ok(text + &all)
     }
 
-    /// How many subgroups the team is, where they fold. No browser has them, and what is never asked for is not downloaded.
+    /// How many subgroups the team is, where they fold. A browser is not asked for them, and what is never asked for
+    /// is not downloaded.
     fn subgroups(&self, folds: &[Fold]) -> Option<usize> {
         let subgroups = self.team.lanes.checked_div(self.subgroup)?;
         let suits = self.team.rows == 1 && (1..=READ).contains(&subgroups) && folds.iter().all(|f| !f.arg);
         (cfg!(not(target_arch = "wasm32")) && suits).then_some(subgroups)
     }
 
-    /// The same with one barrier, where a team is so many subgroups: the invocations of each fold their values among themselves.
+    /// The same with one barrier, where a team is so many subgroups: the invocations of each fold their values among
+    /// themselves.
     fn together_by_subgroups(&mut self, folds: &[Fold], set: usize, subgroups: usize) -> Result<String> {
         let size = self.subgroup;
         let (mut text, mut put, mut all) = (String::new(), String::new(), String::new());

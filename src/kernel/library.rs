@@ -80,8 +80,8 @@ pub fn with_native_halves(module: &str, rounding: Rounding) -> String {
     replaced(module, &functions)
 }
 
-/// A generated module with `exp_f32` by the device's own power of two: for those devices only where that is known to be right to
-/// two units of the last place.
+/// A generated module with `exp_f32` by the device's own power of two: for those devices only where that is known to be
+/// right to two units of the last place.
 pub fn with_native_exp(module: &str) -> String {
     replaced(module, &split(include_str!("../../shaders/exp_native.wgsl")))
 }

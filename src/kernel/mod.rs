@@ -197,8 +197,8 @@ fn custom(c: &Custom) -> Result<KernelSource> {
     })
 }
 
-/// Parses and validates a module as WebGPU's core language, to which `more` adds what only some devices have: f16, cooperative
-/// matrices and subgroups. Fails with [`Error::Shader`], `name` being the culprit.
+/// Parses and validates a module as WebGPU's core language, to which `more` adds what only some devices have: f16,
+/// cooperative matrices and subgroups. Fails with [`Error::Shader`], `name` being the culprit.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn validate(name: &str, wgsl: &str, more: bool) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
     use naga::valid::{Capabilities, ValidationFlags, Validator};

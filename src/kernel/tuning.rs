@@ -11,13 +11,14 @@ pub struct Tuning {
     pub tiled_room: u32,
     /// The same of the kernel that takes a workgroup for an element.
     pub long_room: u32,
-    /// The same of the wide kernel.
+    /// The same of the wide kernel in tiles of 64×128, three on a core, from which follows what tiles and parts take; 1 where
+    /// sums are to be whole.
     pub wide_room: u32,
     /// The same of the kernel on cooperative matrices.
     pub matrices_room: u32,
     /// Tiles of 64×128, parts counted, from which on the wide kernel makes a product.
     pub wide_tiles: u32,
-    /// Tiles of 128×128 from which on it takes those.
+    /// Tiles of 128×128 from which on it may take those.
     pub large_tiles: u32,
 }
 

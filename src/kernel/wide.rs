@@ -12,8 +12,8 @@ pub const WIDE: &str = include_str!("../../shaders/matmul_wide.wgsl");
 /// Columns of a tile.
 const COLUMNS: usize = 128;
 
-/// Parts that sums are cut into, at most.
-const MOST_PARTS: usize = 512;
+/// Sums of all parts, at most: 64 MiB. They lie in memory as long as the kernels are kept.
+const MOST_SUMS: usize = 1 << 24;
 
 /// The shape of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// The fastest, as measured on an H100, for a product of so many batches, rows, columns and terms, whose operands fill tiles by
-    /// `stages`; none where another kernel is the one for it.
+    /// The fastest, as measured on an H100, for a product of so many batches, rows, columns and terms, whose operands fill
+    /// tiles by `stages`; none where another kernel is the one for it.
     pub fn choose([batches, m, n, k]: [usize; 4], stages: [Stage; 2], dtype: DType, target: Target) -> Option<Cut> {
         if target.emulated || n < 48 || k < 8 {
             return None;
@@ -48,31 +48,31 @@ impl Cut {
         // Large ones keep loads one by one waiting, and halves along rows are loaded so too.
         let fast = |stage: Stage| stage == Stage::FourTerms || stage == Stage::FourRows && !dtype.is_half();
         let along_terms = stages.into_iter().all(|stage| stage == Stage::FourTerms);
-        let suits = |tile: Tile, tiles: usize| match tile {
+        let suits = |tile: Tile, tiles: usize, parts: usize| match tile {
             Tile::Large => m > 64 && k >= 512 && tiles >= large_tiles as usize && stages.into_iter().all(fast),
-            Tile::Low => m >= 16 || m >= 8 && k >= 256,
+            Tile::Low => (m >= 16 || m >= 8 && k >= 256) && tiles * parts >= wide_tiles as usize,
         };
+        let elements = batches * m * n;
+        let fewest = k.div_ceil(MOST_TERMS);
+        let most = (k / LEAST_TERMS).min(MOST_SUMS / elements.max(1));
+        let most = if wide_room > 1 { most.max(fewest) } else { fewest };
         let (mut best, mut least) = (None, f64::INFINITY);
-        for tile in [Tile::Large, Tile::Low] {
+        for tile in [Tile::Large, Tile::Low].into_iter().filter(|tile| target.workgroup_memory >= tile.memory()) {
             let tiles = tile.count([batches, m, n]);
-            if !suits(tile, tiles) || target.workgroup_memory < tile.memory() {
-                continue;
-            }
-            let fewest = k.div_ceil(MOST_TERMS);
-            for parts in fewest..=fewest.max((k / LEAST_TERMS).min(MOST_PARTS)) {
+            for parts in (fewest..=most).filter(|&parts| suits(tile, tiles, parts)) {
                 let cut = Cut { tile, parts: k.div_ceil(tile.part(k, parts)) };
-                let time = cut.time(tiles, k, along_terms, wide_room) + cut.fold_time(batches * m * n);
+                let time = cut.time(tiles, k, along_terms, wide_room) + cut.fold_time(elements);
                 if time < least {
                     (best, least) = (Some(cut), time);
                 }
             }
         }
-        best.filter(|cut| cut.tile.count([batches, m, n]) * cut.parts >= wide_tiles as usize)
+        best
     }
 
-    /// What its tiles take, in terms of one element on one core, with `room` for so many low tiles at a time, three on a core. As
-    /// seen on an H100: there are two large ones on one; a term costs a little less in those unless both operands lie along the
-    /// terms; and to store a tile costs as much as some terms.
+    /// What its tiles take, in terms of one element on one core, with `room` for so many low tiles at a time, three on a
+    /// core. As seen on an H100: there are two large ones on one; a term costs a little less in those unless both operands
+    /// lie along the terms; and to store a tile costs as much as some terms.
     fn time(&self, tiles: usize, k: usize, along_terms: bool, room: u32) -> f64 {
         let (together, stored, speed) = match (self.tile, along_terms) {
             (Tile::Large, false) => (2, 40, 1.0),
@@ -82,8 +82,8 @@ impl Cut {
         };
         let cores = (room as usize / 3).max(1);
         let tiles = tiles * self.parts;
-        // What fits at once is spread over all cores, and one that has fewer is a little faster. Later ones go where others end,
-        // which is where all do that began together.
+        // What fits at once is spread over all cores, and one that has fewer is a little faster. Later ones go where others
+        // end, which is where all do that began together.
         let turns = match (tiles.div_ceil(cores * together), tiles.div_ceil(cores)) {
             (1, on_core) if self.tile == Tile::Low => (on_core + 1) as f64 / 4.0,
             (1, on_core) => (on_core + 8) as f64 / 10.0,
@@ -95,7 +95,7 @@ impl Cut {
 
     /// What the fold of its parts takes: it is one more kernel, and reads and writes memory.
     fn fold_time(&self, elements: usize) -> f64 {
-        if self.parts == 1 { 0.0 } else { 2e6 + 0.2 * ((self.parts + 1) * elements) as f64 }
+        if self.parts == 1 { 0.0 } else { 2e6 + 0.2 * (self.parts + 1) as f64 * elements as f64 }
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
         for (m, n, k, stages, tile, parts) in [
             // TFLOP/s of all ways: 39.5 with whole sums and large tiles, 34.3 with low ones.
             (4096, 4096, 4096, [terms, rows], Tile::Large, 1..=1),
-            // 39.1, and 26.0.
+            // 38.7, and 26.0.
             (2048, 2048, 2048, [terms, rows], Tile::Large, 1..=1),
             // 39.2, and 29.7 and 36.3 with large tiles in one and two parts.
             (8192, 768, 3072, [terms, rows], Tile::Low, 1..=1),

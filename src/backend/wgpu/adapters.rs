@@ -103,8 +103,8 @@ pub(super) fn has_matrices(device: &wgpu::Device) -> bool {
     device.features().contains(MATRICES) && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32)
 }
 
-/// Invocations of every subgroup, where a device was opened for kernels that exchange values within one and all have as many;
-/// else 0.
+/// Invocations of every subgroup, where a device was opened for kernels that exchange values within one and all have as
+/// many; else 0.
 pub(super) fn subgroup(device: &wgpu::Device) -> u32 {
     let info = device.adapter_info();
     let granted = device.features().contains(wgpu::Features::SUBGROUP);
@@ -131,9 +131,9 @@ pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
     let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
     if offers_matrices(&adapter) {
         wanted |= MATRICES;
-        // SAFETY: what wgpu has not tested yet may have undefined behaviour; the only modules that use it are the three that
-        // are written here (`matmul_matrices.wgsl`, `attention_matrices.wgsl`, `attention_grad_matrices.wgsl`), which stay in
-        // bounds as all others do.
+        // SAFETY: what wgpu has not tested yet may have undefined behaviour; the only modules that use it are the three
+        // that are written here (`matmul_matrices.wgsl`, `attention_matrices.wgsl`, `attention_grad_matrices.wgsl`), which
+        // stay in bounds as all others do.
         experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
     }
     host::open(

@@ -99,8 +99,8 @@ impl Core {
         None
     }
 
-    /// Whether the device's own conversions between f16 and f32 are exact, and its power of two is nearly so, which no API can
-    /// tell: NVIDIA's Vulkan driver passed the tests of halves and of elementary functions with them.
+    /// Whether the device's own conversions between f16 and f32 are exact, and its power of two is nearly so, which no API
+    /// can tell: NVIDIA's Vulkan driver passed the tests of halves and of elementary functions with them.
     fn has_native_functions(&self) -> bool {
         const NVIDIA: u32 = 0x10de;
         let info = self.device.adapter_info();

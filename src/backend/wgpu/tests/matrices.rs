@@ -213,6 +213,13 @@ fn gradients_of_attention_are_those_of_the_other_kernels() {
         slots.push(data(&delta));
         slots.extend([2 * t * 4 * d, 2 * s * 2 * d, 2 * s * 2 * e].map(|n| data(&vec![f16::from_f32(9.0); n])));
         let step = || Step::AttentionGrad(Box::new(attention_grad(sizes, causal)));
+        let kernels = backends[0].compile(plan(slots.len(), vec![step()], vec![], vec![])).unwrap().kernels();
+        if !kernels.iter().all(|text| text.contains("const BY_KEYS")) {
+            let memory = backends[0].core.target().workgroup_memory;
+            assert!(memory < 48 << 10, "{memory}");
+            eprintln!("not tested: {} grants a workgroup {memory} bytes only", backends[0].core.caps.hardware);
+            return;
+        }
         let [got, want] = backends.each_ref().map(|b| run(b, vec![step()], &slots));
         assert!(backends[0].has_matrices(), "the driver refused them");
         for (slot, what) in [(6, "dq"), (7, "dk"), (8, "dv")] {
