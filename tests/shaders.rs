@@ -9,7 +9,7 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use sunstone::backend::wgpu::WgpuBackend;
+use sunstone::backend::wgpu::{WgpuBackend, adapter};
 use sunstone::device::{Backend, Caps, Executable, MemoryStats, Storage};
 use sunstone::kernel::Tuning;
 use sunstone::plan::Plan;
@@ -51,7 +51,11 @@ impl Backend for Recording {
 /// The kernels of every case and of its gradient on operands of `dtype`, by case: those of a large GPU, wherever this runs.
 fn kernels(dtype: DType) -> Option<BTreeMap<&'static str, Vec<String>>> {
     common::devices_of("wgpu").first()?;
-    let gpu = WgpuBackend::open(0).expect("the first adapter opens");
+    let adapter = adapter(0).expect("there is one");
+    // Without what only some devices have: the size of their subgroups would be in the text.
+    let wanted = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&wanted)).expect("the first adapter opens");
+    let gpu = WgpuBackend::from_device(device, queue);
     gpu.set_tuning(Tuning::default());
     let mut all = BTreeMap::new();
     for case in cases::cases() {
