@@ -15,6 +15,9 @@ use sunstone::kernel::Tuning;
 use sunstone::plan::Plan;
 use sunstone::prelude::*;
 
+/// No feature that only some devices have: the size of their subgroups, say, would be in a snapshot.
+const NONE: wgpu::Features = wgpu::Features::empty();
+
 /// Wraps the wgpu backend and keeps the text of every kernel it compiles.
 #[derive(Debug)]
 struct Recording {
@@ -48,12 +51,16 @@ impl Backend for Recording {
     }
 }
 
-/// The kernels of every case and of its gradient on operands of `dtype`, by case: those of a large GPU, wherever this runs.
-fn kernels(dtype: DType) -> Option<BTreeMap<&'static str, Vec<String>>> {
+/// The kernels of every case and of its gradient on operands of `dtype`, by case: those of a large GPU, wherever this runs,
+/// which grants of these features what it has.
+fn kernels(dtype: DType, features: wgpu::Features) -> Option<BTreeMap<&'static str, Vec<String>>> {
     common::devices_of("wgpu").first()?;
     let adapter = adapter(0).expect("there is one");
-    // Without what only some devices have: the size of their subgroups would be in the text.
-    let wanted = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+    let wanted = wgpu::DeviceDescriptor {
+        required_features: adapter.features() & features,
+        required_limits: adapter.limits(),
+        ..Default::default()
+    };
     let (device, queue) = pollster::block_on(adapter.request_device(&wanted)).expect("the first adapter opens");
     let gpu = WgpuBackend::from_device(device, queue);
     gpu.set_tuning(Tuning::default());
@@ -106,15 +113,20 @@ fn every_kernel_of_halves_is_valid_and_translates() {
 }
 
 fn every_kernel_translates(dtype: DType) {
-    let Some(kernels) = kernels(dtype) else { return };
-    let mut distinct: Vec<&String> = kernels.values().flatten().collect();
+    let (Some(plain), Some(subgroups)) = (kernels(dtype, NONE), kernels(dtype, wgpu::Features::SUBGROUP)) else {
+        return;
+    };
+    let mut distinct: Vec<&String> = plain.values().chain(subgroups.values()).flatten().collect();
     distinct.sort_unstable();
     distinct.dedup();
     let folder = tempfile::tempdir().expect("a folder for SPIR-V");
     let mut files = Vec::new();
     for (i, text) in distinct.iter().enumerate() {
         let (module, info) = parse(text);
-        let words = spv::write_vec(&module, &info, &spv::Options::default(), None)
+        let subgroups = text.contains("subgroupShuffleXor(");
+        // What exchanges values within subgroups is newer than what either writes by default.
+        let lang_version = if subgroups { (1, 3) } else { spv::Options::default().lang_version };
+        let words = spv::write_vec(&module, &info, &spv::Options { lang_version, ..Default::default() }, None)
             .unwrap_or_else(|e| panic!("SPIR-V: {e}\n{text}"));
         let file = folder.path().join(format!("{i}.spv"));
         std::fs::write(&file, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).expect("written");
@@ -123,7 +135,8 @@ fn every_kernel_translates(dtype: DType) {
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|e| panic!("MSL: {e}\n{text}"));
         let mut out = String::new();
-        let options = hlsl::Options { fake_missing_bindings: true, ..hlsl::Options::default() };
+        let shader_model = if subgroups { hlsl::ShaderModel::V6_0 } else { hlsl::Options::default().shader_model };
+        let options = hlsl::Options { fake_missing_bindings: true, shader_model, ..Default::default() };
         hlsl::Writer::new(&mut out, &options, &hlsl::PipelineOptions::default())
             .write(&module, &info, None)
             .unwrap_or_else(|e| panic!("HLSL: {e}\n{text}"));
@@ -151,7 +164,7 @@ fn validate_spirv(files: &[std::path::PathBuf]) {
 fn every_kernel_translates_to_cuda_c_and_nvrtc_takes_it() {
     use sunstone::backend::cuda::translate::{Options, Uniforms, translate};
     use sunstone::backend::cuda::{library, nvrtc};
-    let (Some(floats), Some(halves)) = (kernels(DType::F32), kernels(DType::BF16)) else { return };
+    let (Some(floats), Some(halves)) = (kernels(DType::F32, NONE), kernels(DType::BF16, NONE)) else { return };
     let distinct: std::collections::BTreeSet<&String> = floats.values().chain(halves.values()).flatten().collect();
     let compiler = library::nvrtc();
     if let Err(why) = &compiler {
@@ -172,7 +185,7 @@ fn every_kernel_translates_to_cuda_c_and_nvrtc_takes_it() {
 
 #[test]
 fn kernels_are_as_they_were() {
-    let (Some(kernels), Some(halves)) = (kernels(DType::F32), kernels(DType::F16)) else { return };
+    let (Some(kernels), Some(halves)) = (kernels(DType::F32, NONE), kernels(DType::F16, NONE)) else { return };
     // A few of each kind, so that a change to the generator shows as a readable difference.
     for name in ["clamp", "pad", "sum rows", "softmax", "few long rows", "matmul with epilogue", "map of vectors"] {
         snapshot(&format!("f16_{}", name.replace(' ', "_")), &halves[name]);

@@ -1,5 +1,5 @@
-//! A contraction whose elements are too few to fill a device, cut along its sums: one kernel makes the sums of all parts, so that
-//! every workgroup of the device has one, and a fold adds them up, in order, and does what follows.
+//! A contraction whose elements are too few to fill a device, cut along its sums: one kernel makes the sums of all parts, so
+//! that every workgroup of the device has one, and a fold adds them up, in order, and does what follows.
 
 use super::{KernelSource, Result, Target, contract, fold};
 use crate::dtype::DType;

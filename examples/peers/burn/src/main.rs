@@ -1,9 +1,9 @@
 //! Rows of `sunstone bench` in Burn on Vulkan, as the same JSON, so that `sunstone bench compare` shows both.
 //!
 //! `cargo run --release -- [SUITE...] [--quick] [--only PART-OF-A-NAME] [--json FILE]`, in this folder. Names, sizes, work and
-//! the way of timing are those of src/bench; results are not checked. Only `f32`, and only what Burn has an op or a module for. The
-//! first calls of a row are long: Burn tries kernels when it meets a shape for the first time, and keeps what it found in
-//! the user's cache folder.
+//! the way of timing are those of src/bench; results are not checked. Only `f32`, and only what Burn has an op or a module
+//! for. The first calls of a row are long: Burn tries kernels when it meets a shape for the first time, and keeps what it
+//! found in the user's cache folder.
 
 use burn::backend::wgpu::{CubeBackend, RuntimeOptions, WgpuDevice, WgpuRuntime, graphics, init_setup};
 use burn::backend::{Autodiff, Vulkan};
