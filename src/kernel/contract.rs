@@ -39,10 +39,10 @@ pub struct Product {
     pub wide: Option<Wide>,
 }
 
-/// The kernel of a contraction with its epilogue.
-pub fn contract(c: &Contract, target: Target) -> Result<KernelSource> {
+/// The kernel of a contraction with its epilogue; slot `scratch` has what [`Matrices::largest`] found.
+pub fn contract(c: &Contract, target: Target, scratch: usize) -> Result<KernelSource> {
     if let Some(matrices) = Matrices::of(c, target) {
-        return matrices.kernel();
+        return matrices.kernel(scratch);
     }
     let mut w = Writer::default();
     touch(&mut w, c)?;

@@ -22,6 +22,7 @@ mod rows;
 mod scan;
 mod scatter;
 mod sort;
+mod split;
 mod stage;
 mod tuning;
 mod turn;
@@ -104,10 +105,14 @@ fn scalar_word(s: Scalar, dtype: DType) -> u32 {
     }
 }
 
-/// The kernels of a step, in order. Fails with [`Error::Unsupported`] on what no kernel can do here (64-bit types,
+/// The kernels of a step for any GPU, in order, those of contractions whole. Fails with [`Error::Unsupported`] on what no kernel can do here (64-bit types,
 /// domains that 32 bits cannot count), and with [`Error::Shader`] on a custom op's module that does not validate.
 pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
-    generate_for(step, Target::default())
+    let (target, scratch) = (Target::default(), usize::MAX);
+    match step {
+        Step::Contract(c) => contract::contract(c, target, scratch).map(|kernel| vec![kernel]),
+        step => generate_for(step, target, scratch).map(|(kernels, _)| kernels),
+    }
 }
 
 /// What kernels are shaped for. The default is any GPU.
@@ -133,17 +138,19 @@ impl Target {
     }
 }
 
-fn generate_for(step: &Step, target: Target) -> Result<Vec<KernelSource>> {
-    match step {
-        Step::Loop(l) => loop_kernel(l, target).map(|k| vec![k]),
-        Step::Contract(c) => contract::contract(c, target).map(|k| vec![k]),
-        Step::Attention(a) => attention::attention(a, target).map(|k| vec![k]),
-        Step::AttentionGrad(a) => attention::attention_grad(a, target),
-        Step::Scatter(s) => scatter::scatter(s),
-        Step::Scan(s) => scan::scan(s).map(|k| vec![k]),
-        Step::Sort(s) => sort::sort(s),
-        Step::Custom(c) => custom(c).map(|k| vec![k]),
-    }
+/// The kernels of a step, and the bytes of slot `scratch` that they need.
+fn generate_for(step: &Step, target: Target, scratch: usize) -> Result<(Vec<KernelSource>, usize)> {
+    let kernels = match step {
+        Step::Loop(l) => vec![loop_kernel(l, target)?],
+        Step::Contract(c) => return parts::contract(c, target, scratch),
+        Step::Attention(a) => vec![attention::attention(a, target)?],
+        Step::AttentionGrad(a) => attention::attention_grad(a, target)?,
+        Step::Scatter(s) => scatter::scatter(s)?,
+        Step::Scan(s) => vec![scan::scan(s)?],
+        Step::Sort(s) => sort::sort(s)?,
+        Step::Custom(c) => vec![custom(c)?],
+    };
+    Ok((kernels, 0))
 }
 
 /// The kernels of a plan.
@@ -159,14 +166,9 @@ pub struct Generated {
 pub fn generate_plan(plan: &Plan, target: Target) -> Result<Generated> {
     let mut generated = Generated { kernels: Vec::new(), scratch: 0 };
     for (i, step) in plan.steps.iter().enumerate() {
-        if let Step::Contract(c) = step
-            && let Some((kernels, bytes)) = parts::contract_in_parts(c, target, plan.slots.len())?
-        {
-            generated.kernels.extend(kernels.map(|kernel| (i, kernel)));
-            generated.scratch = generated.scratch.max(bytes);
-            continue;
-        }
-        generated.kernels.extend(generate_for(step, target)?.into_iter().map(|kernel| (i, kernel)));
+        let (kernels, scratch) = generate_for(step, target, plan.slots.len())?;
+        generated.kernels.extend(kernels.into_iter().map(|kernel| (i, kernel)));
+        generated.scratch = generated.scratch.max(scratch);
     }
     Ok(generated)
 }

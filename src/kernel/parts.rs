@@ -1,6 +1,7 @@
 //! A contraction whose elements are too few to fill a device, cut along its sums: one kernel makes the sums of all parts, so
 //! that every workgroup of the device has one, and a fold adds them up, in order, and does what follows.
 
+use super::matrices::Matrices;
 use super::{KernelSource, Result, Target, contract, fold};
 use crate::dtype::DType;
 use crate::graph::ReduceOp;
@@ -32,15 +33,27 @@ impl Worth {
     }
 }
 
-/// Both kernels, and the bytes of slot `scratch`, which the parts' sums lie in between them; none where it is not worth it.
-pub fn contract_in_parts(c: &Contract, target: Target, scratch: usize) -> Result<Option<([KernelSource; 2], usize)>> {
+/// The kernels of a contraction, in order, and the bytes of slot `scratch`, in which they leave numbers for each other: the
+/// sums of parts, where it is cut, then what is largest in the operands' rows, where that has to be known.
+pub fn contract(c: &Contract, target: Target, scratch: usize) -> Result<(Vec<KernelSource>, usize)> {
     let parts = contract::parts(c, target)?;
-    if parts < 2 {
-        return Ok(None);
+    let sums = if parts < 2 { 0 } else { parts * c.epilogue.outer_len() };
+    let mut kernels = Vec::new();
+    let mut numbers = sums;
+    if let Some(matrices) = Matrices::of(c, target) {
+        let (largest, count) = matrices.largest(scratch, sums);
+        for find in largest {
+            kernels.push(fold::fold(&find, target)?);
+        }
+        numbers += count;
     }
-    let bytes = parts * c.epilogue.outer_len() * DType::F32.bytes();
-    let sums = contract::sums(c, target, parts, scratch)?;
-    Ok(Some(([sums, fold::fold(&rest(c, parts, scratch), target)?], bytes)))
+    if parts < 2 {
+        kernels.push(contract::contract(c, target, scratch)?);
+    } else {
+        kernels.push(contract::sums(c, target, parts, scratch)?);
+        kernels.push(fold::fold(&rest(c, parts, scratch), target)?);
+    }
+    Ok((kernels, numbers * DType::F32.bytes()))
 }
 
 /// The epilogue as a loop over the parts' sums: `[parts, elements..]`, in `f32`.

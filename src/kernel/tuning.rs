@@ -20,6 +20,9 @@ pub struct Tuning {
     pub wide_tiles: u32,
     /// Tiles of 128×128 from which on it may take those.
     pub large_tiles: u32,
+    /// Multiplications of a product of f32, in units of 2^20, from which on it is made on cooperative matrices, each number
+    /// as the sum of two halves; `u32::MAX` for never.
+    pub split_work: u32,
 }
 
 /// Kinds of devices that are alike enough to share numbers.
@@ -49,19 +52,44 @@ const SHIPPED: [(Class, Tuning); 4] = [
             matrices_room: 132,
             wide_tiles: 96,
             large_tiles: 120,
+            split_work: 1024,
         },
     ),
     (
         Class::Discrete,
-        Tuning { tiled_room: 256, long_room: 2048, wide_room: 144, matrices_room: 48, wide_tiles: 40, large_tiles: 48 },
+        Tuning {
+            tiled_room: 256,
+            long_room: 2048,
+            wide_room: 144,
+            matrices_room: 48,
+            wide_tiles: 40,
+            large_tiles: 48,
+            split_work: 256,
+        },
     ),
     (
         Class::Integrated,
-        Tuning { tiled_room: 64, long_room: 512, wide_room: 48, matrices_room: 16, wide_tiles: 16, large_tiles: 16 },
+        Tuning {
+            tiled_room: 64,
+            long_room: 512,
+            wide_room: 48,
+            matrices_room: 16,
+            wide_tiles: 16,
+            large_tiles: 16,
+            split_work: 128,
+        },
     ),
     (
         Class::Software,
-        Tuning { tiled_room: 8, long_room: 1, wide_room: 8, matrices_room: 8, wide_tiles: 1, large_tiles: 4 },
+        Tuning {
+            tiled_room: 8,
+            long_room: 1,
+            wide_room: 8,
+            matrices_room: 8,
+            wide_tiles: 1,
+            large_tiles: 4,
+            split_work: u32::MAX,
+        },
     ),
 ];
 

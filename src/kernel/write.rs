@@ -17,6 +17,7 @@ pub struct Writer {
     numbers: Vec<Number>,
     slots: Vec<SlotUse>,
     reports: bool,
+    matrices: bool,
 }
 
 struct SlotUse {
@@ -74,8 +75,14 @@ impl Writer {
         self.slots.iter_mut().filter(|s| s.slot == slot).for_each(|s| s.vectors = true);
     }
 
+    /// Says that the module is one for cooperative matrices.
+    pub fn multiplies_matrices(&mut self) {
+        self.matrices = true;
+    }
+
     /// Says that a slot shall be declared as vectors of four `f16`, which makes the module one for cooperative matrices.
     pub fn hold_halves(&mut self, slot: usize) {
+        self.multiplies_matrices();
         self.slots.iter_mut().filter(|s| s.slot == slot).for_each(|s| s.halves = true);
     }
 
@@ -176,8 +183,7 @@ impl Writer {
     /// The module: bindings, `globals`, the library functions that are called, `body`.
     pub fn finish(self, name: &'static str, globals: &str, body: &str, dispatch: [u32; 3]) -> KernelSource {
         let atomic = |slot: usize| body.contains(&format!("&b{slot}["));
-        let matrices = self.slots.iter().any(|s| s.halves);
-        let mut wgsl = String::from(if matrices { EXTENSIONS } else { "" });
+        let mut wgsl = String::from(if self.matrices { EXTENSIONS } else { "" });
         for (i, s) in self.slots.iter().enumerate() {
             let access = if s.writes { "read_write" } else { "read" };
             let element = match atomic(i) {
@@ -210,7 +216,7 @@ impl Writer {
             numbers: self.numbers,
             dispatch,
             trusted: true,
-            matrices,
+            matrices: self.matrices,
         }
     }
 

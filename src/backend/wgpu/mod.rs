@@ -214,11 +214,17 @@ impl WgpuBackend {
     }
 }
 
-/// What was saved for a device, else what is shipped for its class.
+/// What was saved for a device, else what is shipped for its class. With `SUNSTONE_SPLIT=0` no product of f32 is made of halves.
 fn tuned(device: &wgpu::Device, caps: &Caps) -> Tuning {
     let class = || Tuning::of(adapters::class(device, caps));
     #[cfg(not(target_arch = "wasm32"))]
-    return saved::tuning(device).unwrap_or_else(class);
+    {
+        let mut tuning = saved::tuning(device).unwrap_or_else(class);
+        if std::env::var("SUNSTONE_SPLIT").is_ok_and(|v| v == "0") {
+            tuning.split_work = u32::MAX;
+        }
+        tuning
+    }
     #[cfg(target_arch = "wasm32")]
     class()
 }

@@ -23,6 +23,14 @@ fn multiply_add(a: MatrixA, b: MatrixB, c: MatrixC) -> MatrixC {
     }
     return sums;
 }
+
+fn add(a: MatrixC, b: MatrixC) -> MatrixC {
+    var sums = a;
+    for (var n = 0u; n < 8u; n++) {
+        sums[n] += b[n];
+    }
+    return sums;
+}
 ";
 
 /// The module without them.
@@ -34,6 +42,7 @@ pub fn emulated(wgsl: &str) -> String {
         }
     }
     text = text.replace("coop_mat16x16<f32, C>()", "MatrixC()").replace("coopMultiplyAdd(", "multiply_add(");
+    text = text.lines().map(|line| with_sum(line) + "\n").collect();
     // The place in memory becomes an argument, its array a part of the function's name.
     for call in ["load_A_0_", "load_A_1_", "load_B_0_", "load_B_1_", "load_C_1_", "coopStoreT("] {
         text = with_places(&text, call);
@@ -67,6 +76,16 @@ pub fn emulated(wgsl: &str) -> String {
     let start = text.find("fn main(").and_then(|at| text[at..].find("{\n").map(|length| at + length + 2));
     text.insert_str(start.expect("a module has a main function"), "    lane = id % 32u;\n");
     text + FRAME
+}
+
+/// A sum of matrices, as `c01 = c01 + t01;`, by a call.
+fn with_sum(line: &str) -> String {
+    let matrix = |name: &str, c: char| name.strip_prefix(c).is_some_and(|n| n.parse::<u32>().is_ok());
+    let sum = line.strip_suffix(';').and_then(|line| line.split_once(" = ")?.1.split_once(" + "));
+    match sum {
+        Some((c, t)) if matrix(c, 'c') && matrix(t, 't') => format!("{c} = add({c}, {t});"),
+        _ => line.to_owned(),
+    }
 }
 
 /// `load_A_0_name[place], pitch)` as `load_A_0_name(place, pitch)`, `coopStoreT(m, &name[place], pitch)` as

@@ -59,12 +59,12 @@ fn dense(slot: usize, shape: &[usize]) -> Operand {
     Operand { slot, layout: Layout::contiguous(&Shape::from(shape)) }
 }
 
-/// `2·(a·b) + row`, in f16 to slot 2, and the product in f32 to slot 4.
-fn product([batch, m, n, k]: [usize; 4], a_turned: bool, b_turned: bool) -> Contract {
+/// `2·(a·b) + row` to slot 2, and the product in f32 to slot 4.
+fn product(dtype: DType, [batch, m, n, k]: [usize; 4], a_turned: bool, b_turned: bool) -> Contract {
     let shape = [batch, m, n];
     let mut d = Draft::new(&shape, &[]);
-    let sum = d.push(InstrKind::Accumulator, DType::F16, Level::Outer);
-    let row = d.load(3, DType::F16, at(0, &[0, 0, 1]));
+    let sum = d.push(InstrKind::Accumulator, dtype, Level::Outer);
+    let row = d.load(3, dtype, at(0, &[0, 0, 1]));
     let twice = d.binary(BinaryOp::Add, sum, sum);
     let moved = d.binary(BinaryOp::Add, twice, row);
     let whole = d.push(InstrKind::Cast { src: sum }, DType::F32, Level::Outer);
@@ -75,7 +75,7 @@ fn product([batch, m, n, k]: [usize; 4], a_turned: bool, b_turned: bool) -> Cont
         |turn: bool, slot: usize, shape: &[usize]| if turn { turned(slot, shape) } else { dense(slot, shape) };
     Contract {
         kind: ContractKind::Matmul { batch: [batch].as_slice().into(), m, n, k },
-        dtype: DType::F16,
+        dtype,
         a: operand(a_turned, 0, &[batch, m, k]),
         b: operand(b_turned, 1, &[batch, k, n]),
         epilogue: d.0,
@@ -129,16 +129,22 @@ fn modules_are_valid_and_translate_to_spirv() {
     let mut steps = Vec::new();
     for size in SIZES {
         for turns in 0..4 {
-            steps.push(Step::Contract(product(size, turns & 1 == 1, turns & 2 == 2)));
+            steps.push(Step::Contract(product(DType::F16, size, turns & 1 == 1, turns & 2 == 2)));
+        }
+    }
+    for size in SPLIT {
+        for turns in 0..4 {
+            steps.push(Step::Contract(product(DType::F32, size, turns & 1 == 1, turns & 2 == 2)));
         }
     }
     steps.extend(HEADS.map(|sizes| Step::Attention(attention(sizes, sizes[0] == sizes[1]))));
     let grad = |sizes: [usize; 4]| Step::AttentionGrad(Box::new(attention_grad(sizes, sizes[0] == sizes[1])));
     steps.extend(HEADS.map(grad));
-    let target = Target { matrices: true, workgroup_memory: 48 << 10, ..Target::default() };
+    let tuning = Tuning { split_work: 0, ..Tuning::default() };
+    let target = Target { matrices: true, workgroup_memory: 48 << 10, tuning, ..Target::default() };
     for step in steps {
         let kernels = generate_plan(&plan(9, vec![step], vec![], vec![]), target).unwrap().kernels;
-        assert!(kernels[0].1.matrices, "{}", kernels[0].1.wgsl);
+        assert!(kernels.iter().any(|(_, kernel)| kernel.matrices), "{}", kernels[0].1.wgsl);
         for (_, kernel) in kernels {
             let (module, info) = validate(kernel.name, &kernel.wgsl, kernel.matrices).unwrap_or_else(|e| panic!("{e}"));
             naga::back::spv::write_vec(&module, &info, &Default::default(), None).unwrap();
@@ -159,7 +165,7 @@ fn products_are_those_of_the_other_kernels() {
             data(&numbers(n, 4)),
             data(&vec![9.0f32; batch * m * n]),
         ];
-        let step = || Step::Contract(product(size, turns & 1 == 1, turns & 2 == 2));
+        let step = || Step::Contract(product(DType::F16, size, turns & 1 == 1, turns & 2 == 2));
         let [got, want] = backends.each_ref().map(|b| run(b, vec![step()], &slots));
         assert!(backends[0].has_matrices(), "the driver refused them");
         for slot in [2, 4] {
@@ -167,6 +173,117 @@ fn products_are_those_of_the_other_kernels() {
             near(&values(&got), &values(&want), &format!("{size:?}, {turns}, slot {slot}"));
         }
     }
+}
+
+/// Sizes of products of f32; the last has its sums cut in parts.
+const SPLIT: [[usize; 4]; 4] = [[1, 128, 128, 256], [3, 132, 200, 260], [2, 260, 68, 292], [1, 64, 192, 4100]];
+
+/// `f32` with all their bits, of which rows and columns, and numbers within them, have very different sizes.
+fn wide(rows: usize, columns: usize, seed: usize) -> Vec<f32> {
+    let number = |i: usize| {
+        let (r, c) = (i / columns, i % columns);
+        let x = ((i * 7919 + seed * 104_729) % 100_003) as f32 / 50_001.5 - 1.0;
+        x * 2f32.powi((r * 37 % 81) as i32 - 40) * 2f32.powi(-((c * 11 % 13) as i32))
+    };
+    (0..rows * columns).map(number).collect()
+}
+
+/// The other order in memory of a batch of matrices.
+fn transposed(x: &[f32], [batch, rows, columns]: [usize; 3]) -> Vec<f32> {
+    let from = |i: usize| (i / (rows * columns) * rows + i % rows) * columns + i / rows % columns;
+    (0..batch * rows * columns).map(|i| x[from(i)]).collect()
+}
+
+#[test]
+fn split_products_are_as_exact_as_f32() {
+    let Some(backends) = both() else { return };
+    backends[0].set_tuning(Tuning { split_work: 0, ..Tuning::default() });
+    let all = SPLIT.into_iter().flat_map(|size| (0..4).map(move |turns| (size, turns))).collect();
+    for (size, turns) in cases(&backends, all, &[(SPLIT[1], 0), (SPLIT[1], 3), (SPLIT[2], 2), (SPLIT[3], 1)]) {
+        let [batch, m, n, k] = size;
+        let mut a = wide(batch * m, k, 1);
+        let mut b = transposed(&wide(batch * n, k, 2), [batch, n, k]);
+        // A row of zeros, an infinity, a NaN, and numbers close to the largest and to the least there are.
+        a[..k].fill(0.0);
+        a[k + 1] = f32::INFINITY;
+        b[2 * n + 5] = f32::NAN;
+        a[2 * k..3 * k].iter_mut().for_each(|x| *x = x.signum() * 3e38);
+        b.iter_mut().skip(7).step_by(n).for_each(|x| *x = x.signum() * 2e-38);
+        let row: Vec<f32> = (0..n).map(|i| i as f32).collect();
+        let (a_turned, b_turned) = (turns & 1 == 1, turns & 2 == 2);
+        let slots = [
+            data(&if a_turned { transposed(&a, [batch, m, k]) } else { a.clone() }),
+            data(&if b_turned { transposed(&b, [batch, k, n]) } else { b.clone() }),
+            data(&vec![9.0f32; batch * m * n]),
+            data(&row),
+            data(&vec![9.0f32; batch * m * n]),
+        ];
+        let step = || Step::Contract(product(DType::F32, size, a_turned, b_turned));
+        let kernels = backends[0].compile(plan(slots.len(), vec![step()], vec![], vec![])).unwrap().kernels();
+        assert!(kernels.iter().any(|text| text.contains("fn sum_again")), "{size:?}\n{}", kernels.join("====="));
+        let [got, strict] = backends.each_ref().map(|b| run(b, vec![step()], &slots));
+        assert!(backends[0].has_matrices(), "the driver refused them");
+        let (got, sums, strict) = (f32s(&got[2]), f32s(&got[4]), f32s(&strict[4]));
+        let mut errors = [0.0f64; 2];
+        for i in 0..batch * m * n {
+            let (batch, r, c) = (i / (m * n), i / n % m, i % n);
+            let (mut want, mut sizes) = (0.0f64, 0.0f64);
+            for t in 0..k {
+                let term = a[(batch * m + r) * k + t] as f64 * b[(batch * k + t) * n + c] as f64;
+                want += term;
+                sizes += term.abs();
+            }
+            let what = format!("{size:?}, {turns}, element {r}, {c}: {} for {want}, strict {}", sums[i], strict[i]);
+            if !want.is_finite() {
+                assert!(sums[i] as f64 == want || sums[i].is_nan() && want.is_nan(), "{what}");
+                continue;
+            }
+            if sizes > 1e38 {
+                assert!((sums[i] as f64 - want).abs() <= 1e-5 * sizes || !sums[i].is_finite(), "{what}");
+                continue;
+            }
+            if sizes < 1e-30 {
+                assert!((sums[i] as f64 - want).abs() <= 1e-36 + 1e-5 * sizes, "{what}");
+                continue;
+            }
+            for (error, x) in errors.iter_mut().zip([sums[i], strict[i]]) {
+                *error = error.max((x as f64 - want).abs() / sizes);
+            }
+            assert_eq!(got[i], 2.0 * sums[i] + row[c], "{what}");
+        }
+        eprintln!("{size:?}, {turns}: off by {:.2e} of the terms, strict {:.2e}", errors[0], errors[1]);
+        assert!(errors[0] <= 2f64.powi(-20), "{size:?}, {turns}: off by {:e}", errors[0]);
+    }
+}
+
+/// On numbers of one size, as those of a layer are, what is lost is less than in f32.
+#[test]
+fn split_products_of_ordinary_numbers_are_more_exact_than_f32() {
+    let Some(backends) = both() else { return };
+    backends[0].set_tuning(Tuning { split_work: 0, ..Tuning::default() });
+    let size @ [_, m, n, k] = [1, 64, 64, 2048];
+    let (a, b) = (even(m * k, 1), even(k * n, 2));
+    let slots = [data(&a), data(&b), data(&vec![9.0f32; m * n]), data(&vec![0.0f32; n]), data(&vec![9.0f32; m * n])];
+    let step = || Step::Contract(product(DType::F32, size, false, false));
+    let [got, strict] = backends.each_ref().map(|b| f32s(&run(b, vec![step()], &slots)[4]));
+    let want = |i: usize| -> f64 { (0..k).map(|t| a[i / n * k + t] as f64 * b[t * n + i % n] as f64).sum() };
+    let off = |got: &[f32]| {
+        let squares = (0..m * n).map(|i| (got[i] as f64 - want(i)).powi(2));
+        (squares.sum::<f64>() / (m * n) as f64).sqrt()
+    };
+    let (split, strict) = (off(&got), off(&strict));
+    eprintln!("off by {split:.2e}, strict {strict:.2e}");
+    assert!(split <= strict, "off by {split:e}, strict by {strict:e}");
+}
+
+/// From -1 to 1, with all their bits.
+fn even(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
 }
 
 #[test]
