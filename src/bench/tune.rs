@@ -24,21 +24,18 @@ struct Number {
     /// The value that switches off what it decides about.
     off: u32,
     dtype: DType,
-    /// Whether it matters only where there are cooperative matrices.
-    matrices: bool,
     /// Rows, terms and columns.
     products: &'static [[usize; 3]],
     /// Smaller ones for a CPU in a GPU's place, which takes a second where a GPU takes a millisecond.
     small: &'static [[usize; 3]],
 }
 
-const NUMBERS: [Number; 7] = [
+const NUMBERS: [Number; 6] = [
     Number {
         name: "wide_tiles",
         of: |t| &mut t.wide_tiles,
         off: u32::MAX,
         dtype: DType::F32,
-        matrices: false,
         products: &[[256, 256, 256], [384, 384, 384], [512, 512, 512], [1024, 128, 256]],
         small: &[[64, 128, 64], [96, 96, 96], [128, 128, 128]],
     },
@@ -47,7 +44,6 @@ const NUMBERS: [Number; 7] = [
         of: |t| &mut t.large_tiles,
         off: u32::MAX,
         dtype: DType::F32,
-        matrices: false,
         products: &[[1024, 1024, 1024], [1536, 1024, 1536], [2048, 1024, 2048]],
         small: &[[128, 512, 128], [256, 512, 256], [384, 512, 384]],
     },
@@ -56,7 +52,6 @@ const NUMBERS: [Number; 7] = [
         of: |t| &mut t.wide_room,
         off: 1,
         dtype: DType::F32,
-        matrices: false,
         products: &[[128, 16384, 128], [256, 4096, 256], [512, 2048, 512]],
         small: &[[64, 8192, 64], [128, 4096, 128], [256, 1024, 256]],
     },
@@ -65,7 +60,6 @@ const NUMBERS: [Number; 7] = [
         of: |t| &mut t.tiled_room,
         off: 1,
         dtype: DType::F32,
-        matrices: false,
         products: &[[64, 16384, 32], [256, 8192, 32], [1024, 2048, 40]],
         small: &[[64, 8192, 32], [128, 4096, 32], [256, 2048, 40]],
     },
@@ -74,7 +68,6 @@ const NUMBERS: [Number; 7] = [
         of: |t| &mut t.long_room,
         off: 1,
         dtype: DType::F32,
-        matrices: false,
         products: &[[1, 1 << 20, 4], [4, 1 << 18, 4], [1, 1 << 16, 64]],
         small: &[[1, 1 << 17, 4], [4, 1 << 16, 4], [1, 1 << 14, 64]],
     },
@@ -83,18 +76,8 @@ const NUMBERS: [Number; 7] = [
         of: |t| &mut t.matrices_room,
         off: 1,
         dtype: DType::F16,
-        matrices: true,
         products: &[[256, 8192, 256], [512, 4096, 512], [1024, 4096, 1024]],
         small: &[[256, 1024, 256], [512, 512, 512]],
-    },
-    Number {
-        name: "split_work",
-        of: |t| &mut t.split_work,
-        off: u32::MAX,
-        dtype: DType::F32,
-        matrices: true,
-        products: &[[512, 1024, 512], [768, 768, 768], [1024, 1024, 1024], [1024, 2048, 1024]],
-        small: &[[128, 256, 128]],
     },
 ];
 
@@ -148,7 +131,7 @@ pub fn tune(backend: &Arc<WgpuBackend>, clock: Clock<'_>, on: On<'_>) -> Result<
 pub type On<'a> = &'a mut dyn FnMut(&Trial, usize, usize) -> bool;
 
 fn steps(backend: &Arc<WgpuBackend>, mut tuning: Tuning, clock: Clock<'_>, on: On<'_>) -> Result<Option<Tuned>> {
-    let numbers = || NUMBERS.iter().filter(|n| !n.matrices || backend.has_matrices());
+    let numbers = || NUMBERS.iter().filter(|n| n.dtype == DType::F32 || backend.has_matrices());
     let of = numbers().map(|n| values(*(n.of)(&mut tuning), n.off).len()).sum();
     let (mut steps, mut place) = (Vec::new(), 0);
     for number in numbers() {
@@ -183,10 +166,8 @@ fn tried(
     clock: Clock<'_>,
 ) -> Result<Trial> {
     *(number.of)(&mut tuning) = value;
-    if !number.matrices {
-        // It decides about kernels that would not be taken.
-        tuning.split_work = u32::MAX;
-    }
+    // What is made of halves is not decided here.
+    tuning.split_work = u32::MAX;
     backend.set_tuning(tuning);
     Ok(Trial { number: number.name, value, seconds: seconds(backend, number, clock)? })
 }

@@ -17,7 +17,6 @@ const FILE: &str = include_str!("../../shaders/matmul_matrices.wgsl");
 /// Rows of a tile, and columns unless numbers are split.
 const TILE: usize = 128;
 /// Invocations of a workgroup.
-/// Invocations of a workgroup.
 const INVOCATIONS: usize = 128;
 /// Halves of a row that go through workgroup memory at a time: as many terms, or, of numbers that are split, half as many.
 const HALVES: usize = 32;
@@ -92,7 +91,7 @@ impl<'a> Matrices<'a> {
         let paired = e.stores.iter().filter(|s| stores_half(e, s)).all(|s| is_paired(e, s, last(e)));
         let large = match c.dtype {
             DType::F16 => m >= 32 && n >= 32 && k >= HALVES && m * n >= 64 * 64,
-            DType::F32 => split::pays([batch.iter().product(), m, n, k], target.tuning),
+            DType::F32 => target.split && split::pays([batch.iter().product(), m, n, k], target.tuning) && few_slots(c),
             _ => false,
         };
         (target.multiplies_matrices()
@@ -119,14 +118,19 @@ impl<'a> Matrices<'a> {
         if self.split { TILE / 2 } else { TILE }
     }
 
-    /// The loops that find what is largest in each operand's rows, to slot `scratch` from `place` on, and how many numbers they
-    /// leave there; none where that need not be known.
-    pub fn largest(&self, scratch: usize, place: usize) -> (Vec<Loop>, usize) {
+    /// The loops that find what is largest in each operand's rows, to slot `scratch` after the sums of `parts` parts, and how many
+    /// numbers they leave there; none where that need not be known.
+    pub fn largest(&self, parts: usize, scratch: usize) -> (Vec<Loop>, usize) {
         if !self.split {
             return (Vec::new(), 0);
         }
-        let [a, b] = self.all_largest();
-        (vec![a.find(scratch, place), b.find(scratch, place + a.len())], a.len() + b.len())
+        let (all, place) = (self.all_largest(), self.place_of_largest(parts));
+        (vec![all[0].find(scratch, place), all[1].find(scratch, place + all[0].len())], all[0].len() + all[1].len())
+    }
+
+    /// After the sums of parts, where a vector may begin.
+    fn place_of_largest(&self, parts: usize) -> usize {
+        if parts < 2 { 0 } else { (parts * self.elements()).next_multiple_of(4) }
     }
 
     fn all_largest(&self) -> [Largest<'_>; 2] {
@@ -166,9 +170,9 @@ impl<'a> Matrices<'a> {
         }
         let mut text = self.frame(&mut w, 1, scratch)?;
         let (halves, others): (Vec<&Store>, Vec<&Store>) = e.stores.iter().partition(|s| stores_half(e, s));
-        let split = last(e);
+        let columns = last(e);
         let point = self.point(&mut w)?;
-        let pairs = Pairs::new(&mut w, e, &halves, split, "word_at", "    ");
+        let pairs = Pairs::new(&mut w, e, &halves, columns, "word_at", "    ");
         let (mut body, mut lines) = Body::new(&mut w, e, "        ");
         for r in 0..e.instrs.len() {
             lines += &body.instr(r, "        ")?;
@@ -186,7 +190,7 @@ impl<'a> Matrices<'a> {
             each = pairs.each,
             after = match halves.is_empty() {
                 true => String::new(),
-                false => format!("    let n = column;\n{point}    let word_at = u32(i{split});\n{}", pairs.after),
+                false => format!("    let n = column;\n{point}    let word_at = u32(i{columns});\n{}", pairs.after),
             },
         );
         self.finish(w, text, self.tiles())
@@ -253,8 +257,7 @@ impl<'a> Matrices<'a> {
         text = text.replace("    unscale();\n", &unscale).replace("    finish_all();\n", &finish);
         let _ = write!(text, "\nconst COLUMNS = {}u;\nconst STEP = {}u;\n", self.columns(), self.step());
         if self.split {
-            let sums = if parts == 1 { 0 } else { parts * self.elements() };
-            text += &self.split_functions(w, &format!("{terms}{decode}"), (scratch, sums))?;
+            text += &self.split_functions(w, &format!("{terms}{decode}"), (scratch, self.place_of_largest(parts)))?;
         }
         let sizes = [
             ("size_m", self.m),
@@ -305,10 +308,9 @@ impl<'a> Matrices<'a> {
         ]
     }
 
-    /// [`split::FILE`] and what it asks for; the largest numbers lie in a slot from a place on.
-    fn split_functions(&self, w: &mut Writer, part: &str, (slot, place): (usize, usize)) -> Result<String> {
+    /// [`split::FILE`] and what it asks for: `part` finds a workgroup's part, and what is largest lies in a slot from a place on.
+    fn split_functions(&self, w: &mut Writer, part: &str, (slot, mut place): (usize, usize)) -> Result<String> {
         let mut text = split::FILE.to_owned();
-        let mut place = place;
         for (side, largest) in self.sides().iter().zip(self.all_largest()) {
             text += &largest.function(w, side.name, slot, place)?;
             place += largest.len();
@@ -514,6 +516,17 @@ impl<'a> Matrices<'a> {
         text += &number(&mut w, "groups_x", dispatch[0]);
         Ok(w.finish(if self.split { "matmul_split" } else { "matmul_matrices" }, "", &text, dispatch))
     }
+}
+
+/// Whether the whole kernel binds no more than every device grants: what is largest and the error flags besides.
+fn few_slots(c: &Contract) -> bool {
+    let e = &c.epilogue;
+    let mut slots: Vec<usize> =
+        e.instrs.iter().filter_map(|i| i.kind.slot()).chain(e.stores.iter().map(|s| s.slot)).collect();
+    slots.extend([c.a.slot, c.b.slot]);
+    slots.sort_unstable();
+    slots.dedup();
+    slots.len() <= 6
 }
 
 /// The last axis of an epilogue.

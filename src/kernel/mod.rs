@@ -127,6 +127,8 @@ pub struct Target {
     /// Invocations of every subgroup, a power of two, where they may read each other's values; else 0. They are taken to be
     /// neighbours in their workgroup, as on all hardware known.
     pub subgroup: u32,
+    /// Whether large products of f32 may be made of halves.
+    pub split: bool,
     /// Where one kernel gives way to the next.
     pub tuning: Tuning,
 }

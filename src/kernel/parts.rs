@@ -1,5 +1,5 @@
-//! A contraction whose elements are too few to fill a device, cut along its sums: one kernel makes the sums of all parts, so
-//! that every workgroup of the device has one, and a fold adds them up, in order, and does what follows.
+//! The kernels of a contraction. One whose elements are too few to fill a device is cut along its sums: one kernel makes the
+//! sums of all parts, so that every workgroup of the device has one, and a fold adds them up, in order, and does what follows.
 
 use super::matrices::Matrices;
 use super::{KernelSource, Result, Target, contract, fold};
@@ -7,6 +7,9 @@ use crate::dtype::DType;
 use crate::graph::ReduceOp;
 use crate::plan::{Affine, Contract, Instr, InstrKind, Level, Loop, Reg};
 use crate::shape::{Dims, Shape};
+
+/// Sums of all parts, at most: 64 MiB. They lie in memory as long as the kernels are kept.
+pub const MOST_SUMS: usize = 1 << 24;
 
 /// What makes parts worth it: for a second kernel costs as much as a small product.
 pub struct Worth {
@@ -37,11 +40,10 @@ impl Worth {
 /// sums of parts, where it is cut, then what is largest in the operands' rows, where that has to be known.
 pub fn contract(c: &Contract, target: Target, scratch: usize) -> Result<(Vec<KernelSource>, usize)> {
     let parts = contract::parts(c, target)?;
-    let sums = if parts < 2 { 0 } else { parts * c.epilogue.outer_len() };
+    let mut numbers = if parts < 2 { 0 } else { (parts * c.epilogue.outer_len()).next_multiple_of(4) };
     let mut kernels = Vec::new();
-    let mut numbers = sums;
     if let Some(matrices) = Matrices::of(c, target) {
-        let (largest, count) = matrices.largest(scratch, sums);
+        let (largest, count) = matrices.largest(parts, scratch);
         for find in largest {
             kernels.push(fold::fold(&find, target)?);
         }

@@ -1,6 +1,7 @@
 //! Products of f32 on cooperative matrices, each number as the sum of two halves (`shaders/matmul_split.wgsl`): what they add
 //! to those of f16 (`matrices.rs`).
 
+use super::parts::MOST_SUMS;
 use super::write::Writer;
 use super::{Result, Tuning, count};
 use crate::dtype::DType;
@@ -15,12 +16,8 @@ pub const FILE: &str = include_str!("../../shaders/matmul_split.wgsl");
 pub const UNSCALE: &str =
     "    if (!is_split(tile, row, column)) {\n        return;\n    }\n    two = unscaled(tile, row, column, sums);\n";
 
-/// Terms from which on sums so made are no less exact than those in f32: a term is off by 2^-21 of itself at most, a sum of `k`
-/// terms in f32 by `k`·2^-24.
+/// Terms of a product, and of a part, at least: so many that two more kernels and the tile's store pay.
 const LEAST_TERMS: usize = 256;
-
-/// Sums of all parts, at most: 64 MiB.
-const MOST_SUMS: usize = 1 << 24;
 
 /// Parts of an operand's terms of which the largest are found apart where rows lie side by side: few invocations share a
 /// column.
@@ -37,9 +34,12 @@ pub fn pays([batches, m, n, k]: [usize; 4], tuning: Tuning) -> bool {
 /// long as 115, one more kernel 230.
 pub fn parts(cores: u32, tiles: usize, k: usize, elements: usize) -> usize {
     let fewest = k.div_ceil(1 << 20);
+    if cores <= 1 {
+        return fewest;
+    }
     let most = (k / LEAST_TERMS).min(MOST_SUMS / elements.max(1)).max(fewest);
     let time = |parts: usize| {
-        let waves = (tiles * parts).div_ceil(2 * cores.max(1) as usize);
+        let waves = (tiles * parts).div_ceil(2 * cores as usize);
         let fold = if parts == 1 { 0.0 } else { 230.0 + 2.3e-5 * ((parts + 1) * elements) as f64 };
         waves as f64 * (k.div_ceil(parts) + 115) as f64 + fold
     };
@@ -79,9 +79,9 @@ impl Largest<'_> {
         }
     }
 
-    /// How many numbers there are: of every part.
+    /// How many numbers there are, of every part, and what is left of a vector.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().product::<usize>().next_multiple_of(4)
     }
 
     /// The loop that finds them, to a slot from `place` on.

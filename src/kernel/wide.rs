@@ -1,5 +1,6 @@
 //! Which products `shaders/matmul_wide.wgsl` makes, in tiles of which shape, and its generated functions.
 
+use super::parts::MOST_SUMS;
 use super::stage::{Reach, Stage};
 use super::write::Writer;
 use super::{Result, Target, Tuning, count, rows};
@@ -11,9 +12,6 @@ pub const WIDE: &str = include_str!("../../shaders/matmul_wide.wgsl");
 
 /// Columns of a tile.
 const COLUMNS: usize = 128;
-
-/// Sums of all parts, at most: 64 MiB. They lie in memory as long as the kernels are kept.
-const MOST_SUMS: usize = 1 << 24;
 
 /// The shape of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -131,9 +131,9 @@ pub(super) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
     let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
     if offers_matrices(&adapter) {
         wanted |= MATRICES;
-        // SAFETY: what wgpu has not tested yet may have undefined behaviour; the only modules that use it are the three
-        // that are written here (`matmul_matrices.wgsl`, `attention_matrices.wgsl`, `attention_grad_matrices.wgsl`), which
-        // stay in bounds as all others do.
+        // SAFETY: what wgpu has not tested yet may have undefined behaviour; the only modules that use it are those
+        // that are written here (`matmul_matrices.wgsl`, with `matmul_split.wgsl` or without, `attention_matrices.wgsl`,
+        // `attention_grad_matrices.wgsl`), which stay in bounds as all others do.
         experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
     }
     host::open(

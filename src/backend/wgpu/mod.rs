@@ -155,6 +155,7 @@ impl WgpuBackend {
                 matrices: adapters::has_matrices(&device),
                 subgroup: adapters::subgroup(&device),
                 tuning: tuned(&device, &caps),
+                split: std::env::var("SUNSTONE_SPLIT").is_ok_and(|v| v == "1"),
             }),
             caps,
             flags: Flags::new(&device),
@@ -214,17 +215,11 @@ impl WgpuBackend {
     }
 }
 
-/// What was saved for a device, else what is shipped for its class. With `SUNSTONE_SPLIT=0` no product of f32 is made of halves.
+/// What was saved for a device, else what is shipped for its class.
 fn tuned(device: &wgpu::Device, caps: &Caps) -> Tuning {
     let class = || Tuning::of(adapters::class(device, caps));
     #[cfg(not(target_arch = "wasm32"))]
-    {
-        let mut tuning = saved::tuning(device).unwrap_or_else(class);
-        if std::env::var("SUNSTONE_SPLIT").is_ok_and(|v| v == "0") {
-            tuning.split_work = u32::MAX;
-        }
-        tuning
-    }
+    return saved::tuning(device).unwrap_or_else(class);
     #[cfg(target_arch = "wasm32")]
     class()
 }
@@ -331,6 +326,10 @@ impl Backend for WgpuBackend {
 
     fn memory(&self) -> MemoryStats {
         self.memory.stats()
+    }
+
+    fn allow_split(&self, allow: bool) {
+        self.core.shape(|target| target.split = allow);
     }
 }
 

@@ -141,7 +141,7 @@ fn modules_are_valid_and_translate_to_spirv() {
     let grad = |sizes: [usize; 4]| Step::AttentionGrad(Box::new(attention_grad(sizes, sizes[0] == sizes[1])));
     steps.extend(HEADS.map(grad));
     let tuning = Tuning { split_work: 0, ..Tuning::default() };
-    let target = Target { matrices: true, workgroup_memory: 48 << 10, tuning, ..Target::default() };
+    let target = Target { matrices: true, split: true, workgroup_memory: 48 << 10, tuning, ..Target::default() };
     for step in steps {
         let kernels = generate_plan(&plan(9, vec![step], vec![], vec![]), target).unwrap().kernels;
         assert!(kernels.iter().any(|(_, kernel)| kernel.matrices), "{}", kernels[0].1.wgsl);
@@ -176,14 +176,20 @@ fn products_are_those_of_the_other_kernels() {
 }
 
 /// Sizes of products of f32; the last has its sums cut in parts.
-const SPLIT: [[usize; 4]; 4] = [[1, 128, 128, 256], [3, 132, 200, 260], [2, 260, 68, 292], [1, 64, 192, 4100]];
+const SPLIT: [[usize; 4]; 4] = [[1, 128, 128, 256], [3, 132, 200, 260], [2, 260, 68, 288], [1, 64, 192, 4096]];
+
+/// Has products of f32 made of halves, however small.
+fn splits(backend: &WgpuBackend) {
+    backend.set_tuning(Tuning { split_work: 0, ..Tuning::default() });
+    backend.allow_split(true);
+}
 
 /// `f32` with all their bits, of which rows and columns, and numbers within them, have very different sizes.
 fn wide(rows: usize, columns: usize, seed: usize) -> Vec<f32> {
     let number = |i: usize| {
         let (r, c) = (i / columns, i % columns);
         let x = ((i * 7919 + seed * 104_729) % 100_003) as f32 / 50_001.5 - 1.0;
-        x * 2f32.powi((r * 37 % 81) as i32 - 40) * 2f32.powi(-((c * 11 % 13) as i32))
+        x * 2f32.powi((r * 37 % 81) as i32 - 40) * 2f32.powi(-((c * 11 % 41) as i32))
     };
     (0..rows * columns).map(number).collect()
 }
@@ -195,11 +201,11 @@ fn transposed(x: &[f32], [batch, rows, columns]: [usize; 3]) -> Vec<f32> {
 }
 
 #[test]
-fn split_products_are_as_exact_as_f32() {
+fn split_products_lose_no_more_than_they_may() {
     let Some(backends) = both() else { return };
-    backends[0].set_tuning(Tuning { split_work: 0, ..Tuning::default() });
+    splits(&backends[0]);
     let all = SPLIT.into_iter().flat_map(|size| (0..4).map(move |turns| (size, turns))).collect();
-    for (size, turns) in cases(&backends, all, &[(SPLIT[1], 0), (SPLIT[1], 3), (SPLIT[2], 2), (SPLIT[3], 1)]) {
+    for (size, turns) in cases(&backends, all, &[(SPLIT[1], 0), (SPLIT[2], 2), (SPLIT[3], 1), (SPLIT[3], 3)]) {
         let [batch, m, n, k] = size;
         let mut a = wide(batch * m, k, 1);
         let mut b = transposed(&wide(batch * n, k, 2), [batch, n, k]);
@@ -227,12 +233,14 @@ fn split_products_are_as_exact_as_f32() {
         let mut errors = [0.0f64; 2];
         for i in 0..batch * m * n {
             let (batch, r, c) = (i / (m * n), i / n % m, i % n);
-            let (mut want, mut sizes) = (0.0f64, 0.0f64);
+            let (mut want, mut sizes, mut largest) = (0.0f64, 0.0f64, [0.0f64; 2]);
             for t in 0..k {
-                let term = a[(batch * m + r) * k + t] as f64 * b[(batch * k + t) * n + c] as f64;
-                want += term;
-                sizes += term.abs();
+                let factors = [a[(batch * m + r) * k + t], b[(batch * k + t) * n + c]].map(f64::from);
+                want += factors[0] * factors[1];
+                sizes += (factors[0] * factors[1]).abs();
+                largest = [0, 1].map(|i| largest[i].max(factors[i].abs()));
             }
+            let most = 2f64.powi(-20) * sizes + 2f64.powi(-37) * k as f64 * largest[0] * largest[1];
             let what = format!("{size:?}, {turns}, element {r}, {c}: {} for {want}, strict {}", sums[i], strict[i]);
             if !want.is_finite() {
                 assert!(sums[i] as f64 == want || sums[i].is_nan() && want.is_nan(), "{what}");
@@ -247,12 +255,12 @@ fn split_products_are_as_exact_as_f32() {
                 continue;
             }
             for (error, x) in errors.iter_mut().zip([sums[i], strict[i]]) {
-                *error = error.max((x as f64 - want).abs() / sizes);
+                *error = error.max((x as f64 - want).abs() / most);
             }
             assert_eq!(got[i], 2.0 * sums[i] + row[c], "{what}");
         }
-        eprintln!("{size:?}, {turns}: off by {:.2e} of the terms, strict {:.2e}", errors[0], errors[1]);
-        assert!(errors[0] <= 2f64.powi(-20), "{size:?}, {turns}: off by {:e}", errors[0]);
+        eprintln!("{size:?}, {turns}: {:.2} of what may be lost, strict {:.2}", errors[0], errors[1]);
+        assert!(errors[0] <= 1.0, "{size:?}, {turns}: {} of what may be lost", errors[0]);
     }
 }
 
@@ -260,7 +268,7 @@ fn split_products_are_as_exact_as_f32() {
 #[test]
 fn split_products_of_ordinary_numbers_are_more_exact_than_f32() {
     let Some(backends) = both() else { return };
-    backends[0].set_tuning(Tuning { split_work: 0, ..Tuning::default() });
+    splits(&backends[0]);
     let size @ [_, m, n, k] = [1, 64, 64, 2048];
     let (a, b) = (even(m * k, 1), even(k * n, 2));
     let slots = [data(&a), data(&b), data(&vec![9.0f32; m * n]), data(&vec![0.0f32; n]), data(&vec![9.0f32; m * n])];
