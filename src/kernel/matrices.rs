@@ -91,7 +91,11 @@ impl<'a> Matrices<'a> {
         let paired = e.stores.iter().filter(|s| stores_half(e, s)).all(|s| is_paired(e, s, last(e)));
         let large = match c.dtype {
             DType::F16 => m >= 32 && n >= 32 && k >= HALVES && m * n >= 64 * 64,
-            DType::F32 => target.split && split::pays([batch.iter().product(), m, n, k], target.tuning) && few_slots(c),
+            DType::F32 => {
+                target.split
+                    && split::pays([batch.iter().product(), m, n, k], target.tuning)
+                    && slots(c) < target.buffers
+            }
             _ => false,
         };
         (target.multiplies_matrices()
@@ -518,15 +522,14 @@ impl<'a> Matrices<'a> {
     }
 }
 
-/// Whether the whole kernel binds no more than every device grants: what is largest and the error flags besides.
-fn few_slots(c: &Contract) -> bool {
+/// How many slots it touches.
+fn slots(c: &Contract) -> usize {
     let e = &c.epilogue;
-    let mut slots: Vec<usize> =
-        e.instrs.iter().filter_map(|i| i.kind.slot()).chain(e.stores.iter().map(|s| s.slot)).collect();
-    slots.extend([c.a.slot, c.b.slot]);
+    let loaded = e.instrs.iter().filter_map(|i| i.kind.slot());
+    let mut slots: Vec<usize> = loaded.chain(e.stores.iter().map(|s| s.slot)).chain([c.a.slot, c.b.slot]).collect();
     slots.sort_unstable();
     slots.dedup();
-    slots.len() <= 6
+    slots.len()
 }
 
 /// The last axis of an epilogue.

@@ -129,6 +129,9 @@ pub struct Target {
     pub subgroup: u32,
     /// Whether large products of f32 may be made of halves.
     pub split: bool,
+    /// Buffers that a kernel may bind besides the error flags and the uniform block, where it binds more than a plan's step asks
+    /// for.
+    pub buffers: usize,
     /// Where one kernel gives way to the next.
     pub tuning: Tuning,
 }

@@ -155,6 +155,7 @@ impl WgpuBackend {
                 matrices: adapters::has_matrices(&device),
                 subgroup: adapters::subgroup(&device),
                 tuning: tuned(&device, &caps),
+                buffers: caps.max_buffers_per_kernel,
                 split: std::env::var("SUNSTONE_SPLIT").is_ok_and(|v| v == "1"),
             }),
             caps,

@@ -141,7 +141,8 @@ fn modules_are_valid_and_translate_to_spirv() {
     let grad = |sizes: [usize; 4]| Step::AttentionGrad(Box::new(attention_grad(sizes, sizes[0] == sizes[1])));
     steps.extend(HEADS.map(grad));
     let tuning = Tuning { split_work: 0, ..Tuning::default() };
-    let target = Target { matrices: true, split: true, workgroup_memory: 48 << 10, tuning, ..Target::default() };
+    let target =
+        Target { matrices: true, split: true, buffers: 8, workgroup_memory: 48 << 10, tuning, ..Target::default() };
     for step in steps {
         let kernels = generate_plan(&plan(9, vec![step], vec![], vec![]), target).unwrap().kernels;
         assert!(kernels.iter().any(|(_, kernel)| kernel.matrices), "{}", kernels[0].1.wgsl);
