@@ -83,8 +83,8 @@ impl Device {
     ///
     /// With `A` the largest magnitude in a row of the first operand and `B` that in a column of the second, each of the `k`
     /// terms of an element is off by at most 2^-21 of itself and 2^-37 of `A·B`, and `f32` sums of `k / 16` numbers are
-    /// rounded instead of `k`. So on numbers that are not smaller than their row's largest by more than 2^16 less is lost than
-    /// in f32, and on those that are smaller by 2^38 everything: a row `[1e12, 1]` by the column `[0, 1]` may give 0.
+    /// rounded instead of `k`. So of numbers that are smaller than their row's largest by 2^16 at most less may be lost than in
+    /// f32, and of those that are smaller by 2^38 all: a row `[1e12, 1, ..]` by the column `[0, 1, ..]` may give 0.
     ///
     /// ```
     /// # use sunstone::prelude::*;
