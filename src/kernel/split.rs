@@ -135,3 +135,27 @@ pub fn multiply(i: usize, j: usize) -> String {
     }
     format!("            let t{i}{j} = {sum};\n            c{i}{j} = c{i}{j} + t{i}{j};\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_fill_the_device_and_no_more() {
+        let on_h100 = |[m, n, k]: [usize; 3]| parts(132, m.div_ceil(128) * n.div_ceil(64), k, m * n);
+        assert_eq!(on_h100([768, 768, 8192]), 7);
+        assert_eq!(on_h100([512, 512, 4096]), 8);
+        assert_eq!([on_h100([8192, 768, 768]), on_h100([4096, 4096, 4096])], [1, 1]);
+        // Where tuning says so, whole; but no part has more terms than a driver allows, however many elements there are.
+        assert_eq!(parts(1, 72, 8192, 768 * 768), 1);
+        assert_eq!([parts(1, 72, 3 << 20, 768 * 768), parts(132, 1, 3 << 20, 1 << 25)], [3, 3]);
+    }
+
+    #[test]
+    fn only_what_is_large_and_has_many_terms_pays() {
+        let tuning = Tuning { split_work: 1024, ..Tuning::default() };
+        assert!(pays([1, 1024, 1024, 1024], tuning) && pays([64, 256, 256, 256], tuning));
+        assert!(!pays([1, 1024, 1024, 1020], tuning) && !pays([1, 8192, 8192, 128], tuning));
+        assert!(!pays([1, 4096, 4096, 4096], Tuning { split_work: u32::MAX, ..tuning }));
+    }
+}
