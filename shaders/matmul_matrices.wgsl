@@ -1,11 +1,12 @@
 // c[m, n] = Σ_k a[m, k] · b[k, n] for each batch, on cooperative matrices: operands of halves, f32 sums. A workgroup of four
 // subgroups of 32 makes a tile of 128×128, a subgroup 64×64 of it in 4×4 matrices of 16×16. Operands of f32 are split in two
-// halves each (matmul_split.wgsl), which lie in a tile as two terms would that are 16 apart.
+// halves each (matmul_split.wgsl), which lie in a tile as two terms would that are 16 apart; such a tile is 128×64.
 //
-// For every 32 halves of a row both operands' tiles go through workgroup memory, as they lie in memory: along k (a row of the tile has 32
-// halves) or along m and n (128). Rows are padded by 16 bytes, which spreads them over the memory banks. The sums come back
-// through workgroup memory too, a matrix at a time, because only there it is known which invocation has which element. All of it
-// together is 24 KiB at most: with 25, fewer workgroups share a core of an H100, and it makes 152 TFLOP/s instead of 254.
+// For every 32 halves of a row both operands' tiles go through workgroup memory, as they lie in memory: along k (a row of the
+// tile has 32 halves) or along m and n (128, or 64 columns of numbers that are split). Rows are padded by 16 bytes, which
+// spreads them over the memory banks. The sums come back through workgroup memory too, a matrix at a time, because only there it
+// is known which invocation has which element. All of it together is 24 KiB at most: with 25, fewer workgroups share a core of
+// an H100, and it makes 152 TFLOP/s instead of 254.
 //
 // Everything in workgroup memory is a multiple of 16 bytes: a matrix that begins elsewhere is read wrong on NVIDIA.
 //

@@ -105,8 +105,9 @@ fn scalar_word(s: Scalar, dtype: DType) -> u32 {
     }
 }
 
-/// The kernels of a step for any GPU, in order, those of contractions whole. Fails with [`Error::Unsupported`] on what no kernel can do here (64-bit types,
-/// domains that 32 bits cannot count), and with [`Error::Shader`] on a custom op's module that does not validate.
+/// The kernels of a step for any GPU, in order; a contraction's sums are not cut in parts. Fails with [`Error::Unsupported`] on
+/// what no kernel can do here (64-bit types, domains that 32 bits cannot count), and with [`Error::Shader`] on a custom op's
+/// module that does not validate.
 pub fn generate(step: &Step) -> Result<Vec<KernelSource>> {
     let (target, scratch) = (Target::default(), usize::MAX);
     match step {
@@ -129,8 +130,7 @@ pub struct Target {
     pub subgroup: u32,
     /// Whether large products of f32 may be made of halves.
     pub split: bool,
-    /// Buffers that a kernel may bind besides the error flags and the uniform block, where it binds more than a plan's step asks
-    /// for.
+    /// Storage buffers that a kernel may bind besides the error flags, for one that needs more than its step has.
     pub buffers: usize,
     /// Where one kernel gives way to the next.
     pub tuning: Tuning,

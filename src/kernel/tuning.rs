@@ -14,7 +14,8 @@ pub struct Tuning {
     /// The same of the wide kernel in tiles of 64×128, three on a core, from which follows what tiles and parts take; 1 where
     /// sums are to be whole.
     pub wide_room: u32,
-    /// The same of the kernel on cooperative matrices.
+    /// The same of the kernel on cooperative matrices; with numbers that are split, twice as many are taken to fit. 1 where sums
+    /// are to be whole.
     pub matrices_room: u32,
     /// Tiles of 64×128, parts counted, from which on the wide kernel makes a product.
     pub wide_tiles: u32,

@@ -2,9 +2,11 @@
 //! place (`emulated.rs`).
 
 use super::*;
+use crate::device::Device;
 use crate::graph::{AttentionSizes, AttentionSpec};
 use crate::kernel::{Target, generate_plan, validate};
 use crate::shape::{Layout, Shape};
+use crate::tensor::Tensor;
 use half::f16;
 
 /// The same adapter twice: with these kernels, and without.
@@ -283,6 +285,29 @@ fn split_products_of_ordinary_numbers_are_more_exact_than_f32() {
     let (split, strict) = (off(&got), off(&strict));
     eprintln!("off by {split:.2e}, strict {strict:.2e}");
     assert!(split <= strict, "off by {split:e}, strict by {strict:e}");
+}
+
+#[test]
+fn what_was_compiled_before_the_setting_is_compiled_anew() -> Result<()> {
+    let Some([backend, _]) = both() else { return Ok(()) };
+    backend.set_tuning(Tuning { split_work: 0, ..Tuning::default() });
+    let device = Device::new("mine", backend);
+    let [x, y] = [(64, 256), (256, 64)].map(|(m, n)| Tensor::from_slice(&even(m * n, m as u32), [m, n], &device));
+    (x.realize()?, y.realize()?);
+    let mut results = Vec::new();
+    for allow in [false, true, false] {
+        device.allow_split(allow);
+        let before = device.stats().kernels_launched;
+        let product = x.matmul(&y).to_vec::<f32>()?;
+        results.push(product);
+        // What is largest in the rows and in the columns is found first.
+        assert_eq!(device.stats().kernels_launched - before, if allow { 3 } else { 1 });
+    }
+    assert_eq!(results[0], results[2]);
+    for (split, strict) in results[1].iter().zip(&results[0]) {
+        assert!((split - strict).abs() < 1e-4, "{split} instead of {strict}");
+    }
+    Ok(())
 }
 
 /// From -1 to 1, with all their bits.
