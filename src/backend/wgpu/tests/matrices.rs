@@ -293,7 +293,8 @@ fn what_was_compiled_before_the_setting_is_compiled_anew() -> Result<()> {
     backend.set_tuning(Tuning { split_work: 0, ..Tuning::default() });
     let device = Device::new("mine", backend);
     let [x, y] = [(64, 256), (256, 64)].map(|(m, n)| Tensor::from_slice(&even(m * n, m as u32), [m, n], &device));
-    (x.realize()?, y.realize()?);
+    x.realize()?;
+    y.realize()?;
     let mut results = Vec::new();
     for allow in [false, true, false] {
         device.allow_split(allow);
