@@ -364,10 +364,12 @@ const parts = {
       }
       return out;
     });
+    // A faster device leaves more losses unread between two looks, up to 32, so a little may come late; what one step leaves
+    // behind, if only a block of 256 bytes, would be there 1,500 times.
     for (const [device, [[, a, heap], [, b, later]]] of Object.entries(found)) {
-      assert(a === b && heap === later, `${device}: memory grows: ${JSON.stringify(found[device])}`);
+      assert(b - a <= 64 * 256 && later - heap <= 65536, `${device}: memory grows: ${JSON.stringify(found[device])}`);
     }
-    return `constant: ${JSON.stringify(found)}; longest task on the main thread while training: ${Math.round(longest)} ms`;
+    return `does not grow: ${JSON.stringify(found)}; longest task on the main thread while training: ${Math.round(longest)} ms`;
   },
   async looks() {
     const wrong = [];
