@@ -280,8 +280,20 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Copies elements in the host's representation (little-endian, [`DType::bytes`] each) to the start of `storage`.
     fn write(&self, storage: &Storage, dtype: DType, bytes: &[u8]) -> Result<()>;
 
-    /// Waits for what was asked so far, reports failures, and copies `count` elements from element `start` back, in the host's representation.
-    fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>>;
+    /// Waits for what was asked so far, reports failures, and fills `out` with the elements from element `start` on, in the
+    /// host's representation.
+    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()>;
+
+    /// [`Backend::read_into`] for `count` elements.
+    fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
+        let bytes = count.checked_mul(dtype.bytes()).filter(|&bytes| bytes <= storage.bytes());
+        let bytes = bytes.ok_or_else(|| Error::Backend {
+            device: self.caps().hardware.clone(),
+            detail: format!("{count} elements of {dtype} are more than {storage:?} holds"),
+        })?;
+        let mut out = vec![0; bytes];
+        self.read_into(storage, dtype, start, &mut out).map(|()| out)
+    }
 
     /// Copies `bytes` of another backend's storage, from byte `start` on, to the start of `to`, without the host in
     /// between. False where it does not know how; then nothing happened, and the caller goes by way of the host.
@@ -296,9 +308,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Waits for what was asked so far and reports failures.
     fn synchronize(&self) -> Result<()>;
 
-    /// [`Backend::read`] for where nothing may block, which is in a browser. Elsewhere it is over at once.
-    fn read_async<'a>(&'a self, storage: &'a Storage, dtype: DType, start: usize, count: usize) -> Later<'a, Vec<u8>> {
-        Box::pin(std::future::ready(self.read(storage, dtype, start, count)))
+    /// [`Backend::read_into`] for where nothing may block, which is in a browser. Elsewhere it is over at once.
+    fn read_async<'a>(&'a self, storage: &'a Storage, dtype: DType, start: usize, out: &'a mut [u8]) -> Later<'a, ()> {
+        Box::pin(std::future::ready(self.read_into(storage, dtype, start, out)))
     }
 
     /// [`Backend::synchronize`] for where nothing may block.

@@ -1,5 +1,6 @@
 //! Element types, and the host types that stand for them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 pub use half::{bf16, f16};
@@ -99,17 +100,26 @@ impl fmt::Display for DType {
     }
 }
 
-mod sealed {
-    pub trait Sealed {}
+pub(crate) mod sealed {
+    /// How elements lie in memory that is filled before they are looked at.
+    pub trait Sealed: Sized {
+        type Bits: bytemuck::Pod;
+        /// The elements that little-endian bytes became.
+        fn of_bits(bits: Vec<Self::Bits>) -> Vec<Self>;
+    }
 }
 
 /// Host types that are elements of tensors: `bool u8 u32 i32 i64 f32 f64`, and [`struct@f16`] and [`struct@bf16`] of the `half` crate.
 pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + fmt::Debug + PartialEq + 'static {
     /// The tensor type whose elements these are.
     const DTYPE: DType;
-    /// Appends the little-endian bytes of all `values` ([`DType::bytes`] each).
-    fn extend_bytes(values: &[Self], out: &mut Vec<u8>);
-    /// Reads back what [`Element::extend_bytes`] wrote. A trailing partial element is ignored; any non-zero byte is `true`.
+    /// The little-endian bytes of all `values` ([`DType::bytes`] each), without a copy where they lie so in memory.
+    fn to_bytes(values: &[Self]) -> Cow<'_, [u8]>;
+    /// Appends [`Element::to_bytes`].
+    fn extend_bytes(values: &[Self], out: &mut Vec<u8>) {
+        out.extend_from_slice(&Self::to_bytes(values));
+    }
+    /// Reads back what [`Element::to_bytes`] gave. A trailing partial element is ignored; any non-zero byte is `true`.
     fn from_bytes(bytes: &[u8]) -> Vec<Self>;
     /// The nearest `f64`.
     fn to_f64(self) -> f64;
@@ -119,14 +129,19 @@ pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + fmt::Debug + 
 
 macro_rules! element {
     ($($t:ty => $d:ident, $s:ident($to:expr);)*) => {$(
-        impl sealed::Sealed for $t {}
+        impl sealed::Sealed for $t {
+            type Bits = $t;
+            fn of_bits(bits: Vec<$t>) -> Vec<$t> {
+                if cfg!(target_endian = "little") { bits } else { <$t>::from_bytes(bytemuck::cast_slice(&bits)) }
+            }
+        }
         impl Element for $t {
             const DTYPE: DType = DType::$d;
-            fn extend_bytes(values: &[Self], out: &mut Vec<u8>) {
+            fn to_bytes(values: &[Self]) -> Cow<'_, [u8]> {
                 if cfg!(target_endian = "little") {
-                    out.extend_from_slice(bytemuck::cast_slice(values));
+                    bytemuck::cast_slice(values).into()
                 } else {
-                    out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+                    values.iter().flat_map(|v| v.to_le_bytes()).collect()
                 }
             }
             fn from_bytes(bytes: &[u8]) -> Vec<Self> {
@@ -153,11 +168,16 @@ element! {
     f64 => F64, Float(f64::from);
 }
 
-impl sealed::Sealed for bool {}
+impl sealed::Sealed for bool {
+    type Bits = u8;
+    fn of_bits(bits: Vec<u8>) -> Vec<bool> {
+        bool::from_bytes(&bits)
+    }
+}
 impl Element for bool {
     const DTYPE: DType = DType::Bool;
-    fn extend_bytes(values: &[Self], out: &mut Vec<u8>) {
-        out.extend(values.iter().map(|&v| v as u8));
+    fn to_bytes(values: &[Self]) -> Cow<'_, [u8]> {
+        values.iter().map(|&v| v as u8).collect()
     }
     fn from_bytes(bytes: &[u8]) -> Vec<Self> {
         bytes.iter().map(|&b| b != 0).collect()
@@ -246,11 +266,11 @@ mod tests {
 
     #[test]
     fn bytes_come_back() {
-        let mut out = Vec::new();
-        f64::extend_bytes(&[1.5, -0.0, f64::INFINITY], &mut out);
+        let doubles = [1.5, -0.0, f64::INFINITY];
+        let mut out = f64::to_bytes(&doubles).into_owned();
         assert_eq!(out.len(), 24);
-        assert_eq!(f64::from_bytes(&out), [1.5, -0.0, f64::INFINITY]);
-        let mut out = Vec::new();
+        assert_eq!(f64::from_bytes(&out), doubles);
+        out.clear();
         bf16::extend_bytes(&[bf16::ONE, bf16::NEG_INFINITY], &mut out);
         assert_eq!(out, [0x80, 0x3f, 0x80, 0xff]);
         assert_eq!(bf16::from_bytes(&out), [bf16::ONE, bf16::NEG_INFINITY]);

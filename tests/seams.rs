@@ -103,9 +103,9 @@ impl Backend for Logging {
         self.note(format!("write {} {dtype}", bytes.len()));
         self.inner.write(storage, dtype, bytes)
     }
-    fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
-        self.note(format!("read {count} {dtype} from {start}"));
-        self.inner.read(storage, dtype, start, count)
+    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
+        self.note(format!("read {} {dtype} from {start}", out.len() / dtype.bytes()));
+        self.inner.read_into(storage, dtype, start, out)
     }
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {
         self.note(format!("compile {} kernels", plan.kernels()));
@@ -301,8 +301,7 @@ fn devices_copy_within_themselves_and_refuse_what_does_not_fit() -> Result<()> {
         let backend = device.backend();
         let (from, to) = (backend.allocate(64)?, backend.allocate(32)?);
         let numbers: Vec<f32> = (0..16).map(|i| i as f32).collect();
-        let mut bytes = Vec::new();
-        f32::extend_bytes(&numbers, &mut bytes);
+        let bytes = f32::to_bytes(&numbers);
         backend.write(&from, DType::F32, &bytes)?;
         assert!(backend.copy_from(&to, &from, 16, 32)?, "{device}");
         assert_eq!(backend.read(&to, DType::F32, 0, 8)?, &bytes[16..48], "{device}");

@@ -23,11 +23,11 @@ pub fn whole_words(bytes: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     bytes.into()
 }
 
-/// And back.
-pub fn narrow(dtype: DType, words: &[u8], out: &mut Vec<u8>) {
+/// And back: as many elements as `out` has room for, which are all or fewer.
+pub fn narrow(dtype: DType, words: &[u8], out: &mut [u8]) {
     match dtype {
-        DType::U8 => out.extend(words.iter().step_by(4)),
-        DType::Bool => out.extend(words.as_chunks::<4>().0.iter().map(|w| (*w != [0; 4]) as u8)),
-        _ => out.extend_from_slice(words),
+        DType::U8 => out.iter_mut().zip(words.iter().step_by(4)).for_each(|(to, &from)| *to = from),
+        DType::Bool => out.iter_mut().zip(words.as_chunks().0).for_each(|(to, from)| *to = (*from != [0; 4]) as u8),
+        _ => out.copy_from_slice(&words[..out.len()]),
     }
 }

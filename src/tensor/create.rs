@@ -177,9 +177,8 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn from_slice<T: Element>(data: &[T], shape: impl Into<Shape>, device: &Device) -> Tensor {
-        let mut bytes = Vec::with_capacity(std::mem::size_of_val(data));
-        T::extend_bytes(data, &mut bytes);
-        Tensor::from_bytes(&bytes, Meta { shape: shape.into(), dtype: T::DTYPE }, device, Caller::here())
+        let meta = Meta { shape: shape.into(), dtype: T::DTYPE };
+        Tensor::from_bytes(&T::to_bytes(data), meta, device, Caller::here())
     }
 
     /// One number, shape `[]`.

@@ -64,6 +64,7 @@ use crate::graph::program::Program;
 use crate::graph::{GradMode, Meta, Node, Op, Param, Realized, Rule, Value, infer};
 use crate::schedule::{self, History};
 use crate::shape::{Layout, Shape};
+use bytemuck::{Pod, cast_slice_mut};
 use smallvec::SmallVec;
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
@@ -326,17 +327,25 @@ impl Tensor {
         })
     }
 
-    /// The elements in row-major order, in the host's representation.
-    fn bytes(&self) -> Result<Vec<u8>> {
+    /// The elements in row-major order, in the host's representation; `B` is the type of an element, or of its bytes.
+    fn bits<B: Pod>(&self) -> Result<Vec<B>> {
         let Some(Realized { storage, layout }) = self.compact()? else { return Ok(Vec::new()) };
-        self.device().backend().read(&storage, self.dtype(), layout.offset as usize, self.numel())
+        let (device, dtype, mut bits) = (self.device(), self.dtype(), self.room());
+        device.backend().read_into(&storage, dtype, layout.offset as usize, cast_slice_mut(&mut bits))?;
+        Ok(bits)
     }
 
-    /// [`Tensor::bytes`] for where one may not block: the one place that waits for elements.
-    pub(crate) async fn bytes_async(&self) -> Result<Vec<u8>> {
+    /// [`Tensor::bits`] for where one may not block: the one place that waits for elements.
+    pub(crate) async fn bits_async<B: Pod>(&self) -> Result<Vec<B>> {
         let Some(Realized { storage, layout }) = self.compact()? else { return Ok(Vec::new()) };
-        let device = self.device();
-        device.backend().read_async(&storage, self.dtype(), layout.offset as usize, self.numel()).await
+        let (device, dtype, mut bits) = (self.device(), self.dtype(), self.room());
+        device.backend().read_async(&storage, dtype, layout.offset as usize, cast_slice_mut(&mut bits)).await?;
+        Ok(bits)
+    }
+
+    /// Where all its elements fit.
+    fn room<B: Pod>(&self) -> Vec<B> {
+        vec![B::zeroed(); self.numel() * self.dtype().bytes() / size_of::<B>()]
     }
 
     /// The elements computed, in row-major order without gaps; `None` when there are none.
@@ -370,7 +379,7 @@ impl Tensor {
         if dtype != T::DTYPE {
             return Err(Error::op("to_vec", at, format!("the tensor is {dtype}, not {}", T::DTYPE)));
         }
-        Ok(T::from_bytes(&self.bytes()?))
+        self.bits().map(T::of_bits)
     }
 
     /// The one element.
@@ -412,7 +421,7 @@ impl Tensor {
         }
         match self.copied_to(device, at)? {
             Some(copy) => Ok(copy),
-            None => Tensor::upload(&self.bytes()?, value.meta().clone(), device, at),
+            None => Tensor::upload(&self.bits::<u8>()?, value.meta().clone(), device, at),
         }
     }
 

@@ -107,15 +107,16 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
-    fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
+    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
         let lines = memory::of(storage)?.read();
         let src: &[u8] = bytemuck::cast_slice(&lines);
         let range = || {
             let from = start.checked_mul(dtype.bytes())?;
-            let to = from.checked_add(count.checked_mul(dtype.bytes())?)?;
+            let to = from.checked_add(out.len())?;
             (to <= storage.bytes()).then(|| src.get(from..to))?
         };
-        Ok(range().ok_or_else(|| broken("a read of more elements than the storage has"))?.to_vec())
+        out.copy_from_slice(range().ok_or_else(|| broken("a read of more elements than the storage has"))?);
+        Ok(())
     }
 
     fn copy_from(&self, to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {

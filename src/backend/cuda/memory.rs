@@ -183,25 +183,29 @@ impl Core {
         ours.enter().map(|()| true)
     }
 
-    /// See [`Backend::read`](crate::device::Backend::read).
-    pub(super) fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
+    /// See [`Backend::read_into`](crate::device::Backend::read_into).
+    pub(super) fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
         self.context.enter()?;
         let address = self.address(storage)?;
-        let wide = self.caps.bytes_of(dtype);
+        let (wide, count) = (self.caps.bytes_of(dtype), out.len() / dtype.bytes());
         let end = start.checked_add(count).and_then(|n| n.checked_mul(wide)).filter(|&end| end <= storage.bytes());
-        if end.is_none() {
+        if end.is_none() || !out.len().is_multiple_of(dtype.bytes()) {
             return Err(self
                 .context
                 .error(format!("elements {start}.. ({count} of {dtype}) are not all in {storage:?}")));
         }
-        let words = self.download(address + (start * wide) as u64, count * wide)?;
-        let mut elements = Vec::with_capacity(count * dtype.bytes());
-        narrow(dtype, &words, &mut elements);
-        Ok(elements)
+        let address = address + (start * wide) as u64;
+        if wide == dtype.bytes() {
+            return self.download(address, out);
+        }
+        let mut words = vec![0; count * wide];
+        self.download(address, &mut words)?;
+        narrow(dtype, &words, out);
+        Ok(())
     }
 
     /// Copies memory to the host, after the error flags if a kernel may have set them.
-    pub(super) fn download(&self, address: u64, bytes: usize) -> Result<Vec<u8>> {
+    pub(super) fn download(&self, address: u64, out: &mut [u8]) -> Result<()> {
         let context = &self.context;
         let flags = self.flags.pending();
         let mut kept = self.pinned.lock().unwrap_or_else(|e| e.into_inner());
@@ -213,22 +217,20 @@ impl Core {
             // SAFETY: `to` has room for the bytes and outlives the wait below; they lie inside the source.
             context.check("cuMemcpyDtoHAsync", unsafe { sys::cuMemcpyDtoHAsync_v2(to, from, bytes, context.stream) })
         };
-        let mut large = Vec::new();
         if flags {
             copy(pinned.address, self.flags.address(), FLAG_BYTES)?;
         }
-        if bytes > PINNED {
-            large = vec![0u8; bytes];
-            copy(large.as_mut_ptr().cast(), address, bytes)?;
-        } else if bytes > 0 {
-            copy(pinned.address.wrapping_byte_add(FLAG_BYTES), address, bytes)?;
+        if out.len() > PINNED {
+            copy(out.as_mut_ptr().cast(), address, out.len())?;
+        } else if !out.is_empty() {
+            copy(pinned.address.wrapping_byte_add(FLAG_BYTES), address, out.len())?;
         }
         context.wait()?;
-        if bytes <= PINNED {
-            large = pinned.bytes(FLAG_BYTES, bytes).to_vec();
+        if out.len() <= PINNED {
+            out.copy_from_slice(pinned.bytes(FLAG_BYTES, out.len()));
         }
         let told = if flags { self.flags.take(pinned.bytes(0, FLAG_BYTES)) } else { Ok(()) };
         *kept = Some(pinned);
-        told.map(|()| large)
+        told
     }
 }

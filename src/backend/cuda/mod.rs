@@ -168,8 +168,8 @@ impl Backend for CudaBackend {
         self.core.write(storage, dtype, bytes)
     }
 
-    fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
-        self.core.read(storage, dtype, start, count)
+    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
+        self.core.read_into(storage, dtype, start, out)
     }
 
     fn copy_from(&self, to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {
@@ -182,7 +182,7 @@ impl Backend for CudaBackend {
 
     fn synchronize(&self) -> Result<()> {
         self.core.context.enter()?;
-        self.core.download(0, 0).map(|_| ())
+        self.core.download(0, &mut [])
     }
 
     fn memory(&self) -> MemoryStats {

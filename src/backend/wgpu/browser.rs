@@ -1,6 +1,5 @@
 //! What differs in a browser: nothing may block, so adapters, errors and elements come by promises.
 
-use super::super::words::narrow;
 use super::memory::{CHUNK, Copied};
 use super::{Core, Health};
 use crate::device::Storage;
@@ -74,11 +73,6 @@ pub(super) fn all_adapters() -> Vec<wgpu::Adapter> {
     Vec::new()
 }
 
-/// Nothing here waits.
-pub(super) fn wait(_: &wgpu::Device, _: Option<wgpu::SubmissionIndex>) -> bool {
-    false
-}
-
 /// Runs `work`. The first error of the given kinds, in `explain`'s words, is known to `health`, and returned by an
 /// asynchronous read, once that read has waited.
 pub(super) fn caught<T>(
@@ -110,6 +104,22 @@ pub(super) fn caught<T>(
 }
 
 impl Core {
+    /// Nothing here waits.
+    pub(super) fn wait(&self, _: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let what = "waiting in a browser; use the functions that end in `_async`, such as `to_vec_async`".into();
+        Err(Error::Unsupported { device: self.name.clone(), what })
+    }
+
+    /// See [`Backend::read_into`](crate::device::Backend::read_into).
+    pub(super) fn read_into(&self, _: &Storage, _: DType, _: usize, _: &mut [u8]) -> Result<()> {
+        self.wait(None)
+    }
+
+    /// The same.
+    pub(super) fn download(&self, _: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Vec<u8>> {
+        self.wait(None).map(|()| Vec::new())
+    }
+
     /// Waits for the answers to what was asked so far, and gives the first error.
     async fn settle(&self) -> Result<()> {
         let asked = std::mem::take(&mut *self.late.asked.lock().unwrap_or_else(|e| e.into_inner()));
@@ -130,21 +140,19 @@ impl Core {
         storage: &Storage,
         dtype: DType,
         start: usize,
-        count: usize,
-    ) -> Result<Vec<u8>> {
-        let (buffer, begin, end) = self.range(storage, dtype, start, count)?;
+        mut out: &mut [u8],
+    ) -> Result<()> {
+        let (buffer, begin, end) = self.range(storage, dtype, start, out.len())?;
         // Only whole words can be copied; a half may begin or end within one.
         let (mut at, last) = (begin & !3, end.next_multiple_of(4));
         let mut skip = begin - at;
-        let mut elements = Vec::with_capacity(count * dtype.bytes() + 4);
         loop {
             let size = (last - at).min(CHUNK);
             let words = self.download_async(Some((buffer, at as u64, size as u64))).await?;
-            narrow(dtype, &words[skip.min(words.len())..], &mut elements);
+            out = self.fill(out, dtype, &words[skip.min(words.len())..]);
             (at, skip) = (at + size, 0);
             if at == last {
-                elements.truncate(count * dtype.bytes());
-                return Ok(elements);
+                return Ok(());
             }
         }
     }
@@ -171,7 +179,7 @@ impl Core {
         let set = mapped.clone();
         copied.staging.map_async(wgpu::MapMode::Read, 0..copied.total, move |result| set.set(result.is_ok()));
         match mapped.await {
-            true => self.take(copied),
+            true => self.take(copied, <[u8]>::to_vec),
             // Only a device that is gone refuses; the news of it may come later than the refusal.
             false => {
                 let reason = self.lost.get_or_init(|| "it no longer gives its memory back".into()).clone();

@@ -8,14 +8,13 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
 
-/// Bytes copied to or from the host at a time, which bounds the memory that transfers take.
-pub(super) const CHUNK: usize = 64 << 20;
+/// Bytes copied to or from the host at a time. Memory that is mapped costs a driver time by the page when it is made, so pieces
+/// are small enough to be kept, and large beside what a submission costs.
+pub(super) const CHUNK: usize = 8 << 20;
 
-/// A staging buffer up to this size is kept for the next read.
-const KEPT: u64 = 1 << 20;
+/// Pieces on their way to the host at a time: one is copied while the one before it is taken.
+pub(super) const UNDER_WAY: usize = 2;
 
 /// The memory behind a storage.
 pub(super) struct Memory {
@@ -40,7 +39,8 @@ pub(super) struct Copied {
     /// Bytes of error flags before the data.
     header: u64,
     pub total: u64,
-    index: wgpu::SubmissionIndex,
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "nothing waits in a browser"))]
+    pub index: wgpu::SubmissionIndex,
 }
 
 impl BlockSource for Core {
@@ -109,12 +109,14 @@ impl Core {
         if !bytes.len().is_multiple_of(dtype.bytes()) || bytes.len() / dtype.bytes() * wide > storage.bytes() {
             return Err(self.error(format!("{} bytes of {dtype} do not fit {storage:?}", bytes.len())));
         }
-        let (mut offset, whole) = (0, bytes.len() <= CHUNK);
+        let mut offset = 0;
         for chunk in bytes.chunks(CHUNK / wide * dtype.bytes()) {
             let words = whole_words(widened(dtype, chunk));
             self.write_words(buffer, offset, &words)?;
             offset += words.len() as u64;
-            if !whole {
+            // wgpu copies with the next submission, and holds what is to be copied until then.
+            if self.unsubmitted.fetch_add(words.len(), Ordering::Relaxed) + words.len() >= CHUNK {
+                self.unsubmitted.store(0, Ordering::Relaxed);
                 self.submit(None)?;
             }
         }
@@ -152,39 +154,29 @@ impl Core {
         self.check().map(|()| true)
     }
 
-    /// See [`Backend::read`](crate::device::Backend::read).
-    pub(super) fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
-        let (buffer, begin, end) = self.range(storage, dtype, start, count)?;
-        // Only whole words can be copied; a half may begin or end within one.
-        let (mut at, last) = (begin & !3, end.next_multiple_of(4));
-        let mut skip = begin - at;
-        let mut elements = Vec::with_capacity(count * dtype.bytes() + 4);
-        loop {
-            let size = (last - at).min(CHUNK);
-            let words = self.download(Some((buffer, at as u64, size as u64)))?;
-            narrow(dtype, &words[skip.min(words.len())..], &mut elements);
-            (at, skip) = (at + size, 0);
-            if at == last {
-                elements.truncate(count * dtype.bytes());
-                return Ok(elements);
-            }
-        }
+    /// Takes a piece's elements to the beginning of `out`, and gives the rest of it.
+    pub(super) fn fill<'a>(&self, out: &'a mut [u8], dtype: DType, words: &[u8]) -> &'a mut [u8] {
+        let elements = words.len() / self.caps.bytes_of(dtype);
+        // A half may be left that nobody asked for.
+        let (piece, rest) = out.split_at_mut((elements * dtype.bytes()).min(out.len()));
+        narrow(dtype, words, piece);
+        rest
     }
 
-    /// Where elements lie: the buffer, their first byte and the byte after their last.
+    /// Where the elements lie that fill so many bytes of the host's: the buffer, their first byte and the byte after their last.
     pub(super) fn range<'a>(
         &self,
         storage: &'a Storage,
         dtype: DType,
         start: usize,
-        count: usize,
+        bytes: usize,
     ) -> Result<(&'a wgpu::Buffer, usize, usize)> {
         self.check()?;
         let buffer = &self.memory(storage)?.buffer;
-        let wide = self.caps.bytes_of(dtype);
-        let bytes = |n: usize| n.checked_mul(wide);
-        let end = start.checked_add(count).and_then(bytes).filter(|&end| end as u64 <= buffer.size());
-        let (Some(end), Some(at)) = (end, bytes(start)) else {
+        let (wide, count) = (self.caps.bytes_of(dtype), bytes / dtype.bytes());
+        let place = |n: usize| n.checked_mul(wide).filter(|_| bytes.is_multiple_of(dtype.bytes()));
+        let end = start.checked_add(count).and_then(place).filter(|&end| end as u64 <= buffer.size());
+        let (Some(end), Some(at)) = (end, place(start)) else {
             return Err(self.error(format!("elements {start}.. ({count} of {dtype}) are not all in {storage:?}")));
         };
         Ok((buffer, at, end))
@@ -212,59 +204,41 @@ impl Core {
         Ok(Some(Copied { staging, header, total, index }))
     }
 
-    /// Copies part of a buffer to the host, after the error flags if a kernel may have set them.
-    pub(super) fn download(&self, source: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Vec<u8>> {
-        let copied = match host::BLOCKS {
-            true => self.copy(source)?,
-            false => None,
-        };
-        let Some(copied) = copied else {
-            self.wait(None)?;
-            return Ok(Vec::new());
-        };
-        let (done, mapped) = std::sync::mpsc::channel();
-        copied.staging.map_async(wgpu::MapMode::Read, 0..copied.total, move |result| {
-            // The receiver is gone only when the wait below failed.
-            let _ = done.send(result.is_ok());
+    /// Hands out what was copied, once it is mapped.
+    pub(super) fn take<T>(&self, copied: Copied, out: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        let Copied { staging, header, total, .. } = copied;
+        let taken = staging.get_mapped_range(0..total).map(|view| {
+            let (flags, data) = view.split_at(header as usize);
+            (flags.to_vec(), out(data))
         });
-        self.wait(Some(copied.index.clone()))?;
-        // Another thread's wait may have taken the callback up and be about to call it.
-        let mapped = loop {
-            match mapped.recv_timeout(Duration::from_millis(20)) {
-                Err(RecvTimeoutError::Timeout) => self.wait(None)?,
-                other => break other,
-            }
-        };
-        if mapped != Ok(true) {
-            self.check()?;
-            return Err(self.error("its memory could not be read back"));
-        }
-        self.take(copied)
-    }
-
-    /// What was copied, once it is mapped.
-    pub(super) fn take(&self, Copied { staging, header, total, .. }: Copied) -> Result<Vec<u8>> {
-        let bytes = staging.get_mapped_range(0..total).map(|view| view.to_vec());
         staging.unmap();
-        let mut bytes = bytes.map_err(|e| self.error(format!("its memory could not be read back: {e}")))?;
-        if staging.size() <= KEPT {
-            *self.staging.lock().unwrap_or_else(|e| e.into_inner()) = Some(staging);
-        }
+        let (flags, taken) = taken.map_err(|e| self.error(format!("its memory could not be read back: {e}")))?;
+        self.keep(staging);
         if header > 0 {
-            let data = bytes.split_off(header as usize);
-            self.flags.take(&bytes, &self.queue)?;
-            bytes = data;
+            self.flags.take(&flags, &self.queue)?;
         }
         self.check()?;
-        Ok(bytes)
+        Ok(taken)
+    }
+
+    /// Keeps a staging buffer for the next read, if it is among the largest pieces.
+    fn keep(&self, staging: wgpu::Buffer) {
+        if staging.size() > (CHUNK + FLAG_BYTES) as u64 {
+            return;
+        }
+        let mut kept = self.staging.lock().unwrap_or_else(|e| e.into_inner());
+        kept.push(staging);
+        kept.sort_by_key(|buffer| std::cmp::Reverse(buffer.size()));
+        kept.truncate(UNDER_WAY);
     }
 
     /// A buffer to map, of at least `bytes`.
     fn staging(&self, bytes: u64) -> Result<wgpu::Buffer> {
-        let kept = self.staging.lock().unwrap_or_else(|e| e.into_inner()).take();
-        if let Some(buffer) = kept.filter(|b| b.size() >= bytes) {
-            return Ok(buffer);
+        let mut kept = self.staging.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(smallest) = kept.iter().rposition(|buffer| buffer.size() >= bytes) {
+            return Ok(kept.remove(smallest));
         }
+        drop(kept);
         let name = self.name.clone();
         let failed = move |e| Error::Backend {
             device: name.clone(),
@@ -273,7 +247,7 @@ impl Core {
         host::caught(self, &[wgpu::ErrorFilter::OutOfMemory], &Health::default(), failed, || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("staging"),
-                size: bytes.next_power_of_two().max(4096),
+                size: if bytes > CHUNK as u64 { bytes } else { bytes.next_power_of_two().max(4096) },
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             })

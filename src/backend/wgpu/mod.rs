@@ -39,7 +39,7 @@ use std::collections::VecDeque;
 use std::fmt;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Runs that may be under way at once; one more waits for the oldest.
@@ -69,7 +69,10 @@ struct Core {
     stored: Option<stored::Stored>,
     flags: Flags,
     in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
-    staging: Mutex<Option<wgpu::Buffer>>,
+    /// Bytes written since the last submission that was made for their sake.
+    unsubmitted: AtomicUsize,
+    /// Buffers to map that are free, the largest first.
+    staging: Mutex<Vec<wgpu::Buffer>>,
     /// Bytes of all blocks that exist.
     reserved: Arc<AtomicU64>,
     #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "nothing is late natively"))]
@@ -167,6 +170,7 @@ impl WgpuBackend {
             lost,
             pipelines: Pipelines::default(),
             in_flight: Mutex::default(),
+            unsubmitted: AtomicUsize::new(0),
             staging: Mutex::default(),
             reserved: Arc::default(),
             late,
@@ -263,17 +267,6 @@ impl Core {
         in_flight.push_back(self.queue.submit(commands));
         Ok(())
     }
-
-    /// Waits for a submission, or for all.
-    fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        if !host::BLOCKS {
-            let what = "waiting in a browser; use the functions that end in `_async`, such as `to_vec_async`".into();
-            return Err(Error::Unsupported { device: self.name.clone(), what });
-        }
-        let done = host::wait(&self.device, submission);
-        self.check()?;
-        if done { Ok(()) } else { Err(self.error("waiting for it failed")) }
-    }
 }
 
 impl Backend for WgpuBackend {
@@ -298,13 +291,13 @@ impl Backend for WgpuBackend {
         self.core.write(storage, dtype, bytes)
     }
 
-    fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
-        self.core.read(storage, dtype, start, count)
+    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
+        self.core.read_into(storage, dtype, start, out)
     }
 
     #[cfg(target_arch = "wasm32")]
-    fn read_async<'a>(&'a self, storage: &'a Storage, dtype: DType, start: usize, count: usize) -> Later<'a, Vec<u8>> {
-        Box::pin(self.core.read_async(storage, dtype, start, count))
+    fn read_async<'a>(&'a self, storage: &'a Storage, dtype: DType, start: usize, out: &'a mut [u8]) -> Later<'a, ()> {
+        Box::pin(self.core.read_async(storage, dtype, start, out))
     }
 
     #[cfg(target_arch = "wasm32")]

@@ -1,9 +1,15 @@
 //! What differs between a native program and a browser: finding adapters, and waiting.
 
+use super::memory::{CHUNK, Copied, UNDER_WAY};
 use super::{Core, Health};
+use crate::device::Storage;
+use crate::dtype::DType;
 use crate::error::{Error, Result};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
 
 /// Whether a wait for the device may block the thread.
 pub(super) const BLOCKS: bool = true;
@@ -49,13 +55,6 @@ pub(super) fn open(
     pollster::block_on(adapter.request_device(wanted))
 }
 
-/// Waits for a submission, or for all of them. False when the device is gone.
-pub(super) fn wait(device: &wgpu::Device, submission: Option<wgpu::SubmissionIndex>) -> bool {
-    let wait = wgpu::PollType::Wait { submission_index: submission, timeout: None };
-    // wgpu panics when a wait finds the device lost; here that is an error like any other.
-    matches!(catch_unwind(AssertUnwindSafe(|| device.poll(wait))), Ok(Ok(_)))
-}
-
 /// Runs `work` and gives what it returned, or the first error of the given kinds that wgpu saw meanwhile, in `explain`'s
 /// words. So nothing is ever handed out whose `health` would have to be watched.
 pub(super) fn caught<T>(
@@ -72,4 +71,81 @@ pub(super) fn caught<T>(
         first = pollster::block_on(scope.pop()).or(first);
     }
     first.map_or(Ok(value), |error| Err(explain(error)))
+}
+
+/// A copy under way that is asked to be mapped: then it is told whether it could be.
+struct Asked {
+    copied: Copied,
+    mapped: Receiver<bool>,
+}
+
+impl Core {
+    /// Waits for a submission, or for all.
+    pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let wait = wgpu::PollType::Wait { submission_index: submission, timeout: None };
+        // wgpu panics when a wait finds the device lost; here that is an error like any other.
+        let done = catch_unwind(AssertUnwindSafe(|| self.device.poll(wait)));
+        self.check()?;
+        if matches!(done, Ok(Ok(_))) { Ok(()) } else { Err(self.error("waiting for it failed")) }
+    }
+
+    /// See [`Backend::read_into`](crate::device::Backend::read_into).
+    pub(super) fn read_into(&self, storage: &Storage, dtype: DType, start: usize, mut out: &mut [u8]) -> Result<()> {
+        let (buffer, begin, end) = self.range(storage, dtype, start, out.len())?;
+        if begin == end {
+            return self.download(None).map(drop);
+        }
+        // Only whole words can be copied; a half may begin or end within one.
+        let (mut at, last) = (begin & !3, end.next_multiple_of(4));
+        let mut skip = begin - at;
+        let mut under_way = VecDeque::with_capacity(UNDER_WAY);
+        loop {
+            while at < last && under_way.len() < UNDER_WAY {
+                let size = (last - at).min(CHUNK);
+                under_way.extend(self.ask(Some((buffer, at as u64, size as u64)))?);
+                at += size;
+            }
+            let Some(asked) = under_way.pop_front() else { return Ok(()) };
+            out = self.take(self.answered(asked)?, |words| self.fill(out, dtype, &words[skip..]))?;
+            skip = 0;
+        }
+    }
+
+    /// Copies part of a buffer to the host, after the error flags if a kernel may have set them.
+    pub(super) fn download(&self, source: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Vec<u8>> {
+        match self.ask(source)? {
+            Some(asked) => self.take(self.answered(asked)?, <[u8]>::to_vec),
+            None => self.wait(None).map(|()| Vec::new()),
+        }
+    }
+
+    /// Starts to copy and to map part of a buffer.
+    fn ask(&self, source: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Option<Asked>> {
+        let asked = self.copy(source)?.map(|copied| {
+            let (done, mapped) = std::sync::mpsc::channel();
+            copied.staging.map_async(wgpu::MapMode::Read, 0..copied.total, move |result| {
+                // The receiver is gone only when a wait failed.
+                let _ = done.send(result.is_ok());
+            });
+            Asked { copied, mapped }
+        });
+        Ok(asked)
+    }
+
+    /// Waits until it is mapped.
+    fn answered(&self, Asked { copied, mapped }: Asked) -> Result<Copied> {
+        self.wait(Some(copied.index.clone()))?;
+        // Another thread's wait may have taken the callback up and be about to call it.
+        let mapped = loop {
+            match mapped.recv_timeout(Duration::from_millis(20)) {
+                Err(RecvTimeoutError::Timeout) => self.wait(None)?,
+                other => break other,
+            }
+        };
+        if mapped != Ok(true) {
+            self.check()?;
+            return Err(self.error("its memory could not be read back"));
+        }
+        Ok(copied)
+    }
 }

@@ -15,9 +15,7 @@ use std::sync::Arc;
 
 /// The bytes of elements.
 fn bytes<T: Element>(values: &[T]) -> Vec<u8> {
-    let mut out = Vec::new();
-    T::extend_bytes(values, &mut out);
-    out
+    T::to_bytes(values).into_owned()
 }
 
 /// Numbers that look random, in [-1, 1).

@@ -5,6 +5,8 @@ use super::*;
 use crate::device::Device;
 use crate::graph::{AttentionSizes, AttentionSpec};
 use crate::kernel::{Target, generate_plan, validate};
+use crate::nn::{Init, Linear, Module};
+use crate::optim::{Optimizer, Sgd};
 use crate::shape::{Layout, Shape};
 use crate::tensor::Tensor;
 use half::f16;
@@ -307,6 +309,49 @@ fn what_was_compiled_before_the_setting_is_compiled_anew() -> Result<()> {
     assert_eq!(results[0], results[2]);
     for (split, strict) in results[1].iter().zip(&results[0]) {
         assert!((split - strict).abs() < 1e-4, "{split} instead of {strict}");
+    }
+    Ok(())
+}
+
+/// Operands as networks have them: several axes of a batch, some repeated or in another order, one tensor twice, and a gradient
+/// that becomes an update in place.
+#[test]
+fn split_products_within_networks() -> Result<()> {
+    let Some(backends) = both() else { return Ok(()) };
+    splits(&backends[0]);
+    let tensor = |shape: &[usize], seed: u32, device: &Device| {
+        let tensor = Tensor::from_slice(&even(shape.iter().product(), seed), shape, device);
+        tensor.realize().map(|()| tensor)
+    };
+    type Form<'a> = (&'a str, &'a dyn Fn(&Device) -> Result<Tensor>);
+    let forms: [Form<'_>; 4] = [
+        ("repeated", &|device| Ok(tensor(&[2, 1, 64, 260], 1, device)?.matmul(&tensor(&[2, 260, 64], 2, device)?))),
+        ("heads", &|device| {
+            let [q, k] = [1, 2].map(|seed| tensor(&[1, 64, 2, 256], seed, device));
+            Ok(q?.permute(&[0, 2, 1, 3]).matmul(&k?.permute(&[0, 2, 3, 1])))
+        }),
+        ("twice", &|device| {
+            let x = tensor(&[64, 260], 1, device)?;
+            Ok(x.matmul(&x.t()))
+        }),
+        // Whose product has too few terms, but not its gradient.
+        ("update", &|device| {
+            let layer = Linear::without_bias(64, 68, &Init::new(0, device));
+            let mut optimizer = Sgd::new(layer.parameters(), 1.0);
+            let y = layer.forward(&tensor(&[260, 64], 1, device)?) * tensor(&[260, 68], 2, device)?;
+            optimizer.step(y.sum(..).backward()?)?;
+            Ok(layer.weight().get())
+        }),
+    ];
+    let devices = backends.map(|backend| Device::new("mine", backend));
+    for (name, form) in forms {
+        let [split, strict] = devices.each_ref().map(|device| form(device)?.to_vec::<f32>());
+        let (split, strict) = (split?, strict?);
+        assert_eq!(split.len(), strict.len());
+        assert!(split != strict, "{name} is not made of halves");
+        for (i, (split, strict)) in split.iter().zip(&strict).enumerate() {
+            assert!((split - strict).abs() < 1e-4, "{name}, element {i}: {split} instead of {strict}");
+        }
     }
     Ok(())
 }

@@ -59,9 +59,7 @@ use backend_or_return;
 struct Data(DType, Vec<u8>);
 
 fn data<T: Element>(values: &[T]) -> Data {
-    let mut bytes = Vec::new();
-    T::extend_bytes(values, &mut bytes);
-    Data(T::DTYPE, bytes)
+    Data(T::DTYPE, T::to_bytes(values).into_owned())
 }
 
 fn at(offset: i64, strides: &[i64]) -> Affine {
