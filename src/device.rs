@@ -79,7 +79,8 @@ impl Device {
     }
 
     /// Lets large f32 matrix products be made of halves on a GPU's matrix units, each number as the sum of two, where that is
-    /// faster: through Vulkan on GPUs for data centres, up to twice as fast. Off unless `SUNSTONE_SPLIT=1`.
+    /// faster: through Vulkan on GPUs for data centres, up to twice as fast; on others if `sunstone tune` found it so. Off
+    /// unless `SUNSTONE_SPLIT=1`.
     ///
     /// With `A` the largest magnitude in a row of the first operand and `B` that in a column of the second, each of the `k`
     /// terms of an element is off by at most 2^-21 of itself and 2^-37 of `A·B`, and `f32` sums of `k / 16` numbers are
@@ -280,8 +281,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Copies elements in the host's representation (little-endian, [`DType::bytes`] each) to the start of `storage`.
     fn write(&self, storage: &Storage, dtype: DType, bytes: &[u8]) -> Result<()>;
 
-    /// Waits for what was asked so far, reports failures, and fills `out` with the elements from element `start` on, in the
-    /// host's representation.
+    /// Waits for what was asked so far, reports failures, and fills `out`, which has room for whole elements, with those from
+    /// element `start` on, in the host's representation.
     fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()>;
 
     /// [`Backend::read_into`] for `count` elements.

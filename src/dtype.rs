@@ -103,7 +103,7 @@ impl fmt::Display for DType {
 pub(crate) mod sealed {
     /// How elements lie in memory that is filled before they are looked at.
     pub trait Sealed: Sized {
-        type Bits: bytemuck::Pod;
+        type Bits: bytemuck::Pod + Send;
         /// The elements that little-endian bytes became.
         fn of_bits(bits: Vec<Self::Bits>) -> Vec<Self>;
     }

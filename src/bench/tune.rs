@@ -4,7 +4,7 @@ use super::case::{Case, Operand, op, work};
 use super::measure::{self, Clock};
 use super::{Outcome, Suite, ready};
 use crate::backend::wgpu::WgpuBackend;
-use crate::device::Device;
+use crate::device::{Backend, Device};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kernel::Tuning;
@@ -21,21 +21,26 @@ const BUDGET: f64 = 0.05;
 struct Number {
     name: &'static str,
     of: fn(&mut Tuning) -> &mut u32,
-    /// The value that switches off what it decides about.
+    /// The value that switches off what it decides about, and what is tried where it is off.
     off: u32,
+    from_off: &'static [u32],
     dtype: DType,
+    /// Whether it is about kernels on cooperative matrices.
+    matrices: bool,
     /// Rows, terms and columns.
     products: &'static [[usize; 3]],
     /// Smaller ones for a CPU in a GPU's place, which takes a second where a GPU takes a millisecond.
     small: &'static [[usize; 3]],
 }
 
-const NUMBERS: [Number; 6] = [
+const NUMBERS: [Number; 7] = [
     Number {
         name: "wide_tiles",
         of: |t| &mut t.wide_tiles,
         off: u32::MAX,
+        from_off: &FROM_OFF,
         dtype: DType::F32,
+        matrices: false,
         products: &[[256, 256, 256], [384, 384, 384], [512, 512, 512], [1024, 128, 256]],
         small: &[[64, 128, 64], [96, 96, 96], [128, 128, 128]],
     },
@@ -43,7 +48,9 @@ const NUMBERS: [Number; 6] = [
         name: "large_tiles",
         of: |t| &mut t.large_tiles,
         off: u32::MAX,
+        from_off: &FROM_OFF,
         dtype: DType::F32,
+        matrices: false,
         products: &[[1024, 1024, 1024], [1536, 1024, 1536], [2048, 1024, 2048]],
         small: &[[128, 512, 128], [256, 512, 256], [384, 512, 384]],
     },
@@ -51,7 +58,9 @@ const NUMBERS: [Number; 6] = [
         name: "wide_room",
         of: |t| &mut t.wide_room,
         off: 1,
+        from_off: &FROM_OFF,
         dtype: DType::F32,
+        matrices: false,
         products: &[[128, 16384, 128], [256, 4096, 256], [512, 2048, 512]],
         small: &[[64, 8192, 64], [128, 4096, 128], [256, 1024, 256]],
     },
@@ -59,7 +68,9 @@ const NUMBERS: [Number; 6] = [
         name: "tiled_room",
         of: |t| &mut t.tiled_room,
         off: 1,
+        from_off: &FROM_OFF,
         dtype: DType::F32,
+        matrices: false,
         products: &[[64, 16384, 32], [256, 8192, 32], [1024, 2048, 40]],
         small: &[[64, 8192, 32], [128, 4096, 32], [256, 2048, 40]],
     },
@@ -67,7 +78,9 @@ const NUMBERS: [Number; 6] = [
         name: "long_room",
         of: |t| &mut t.long_room,
         off: 1,
+        from_off: &FROM_OFF,
         dtype: DType::F32,
+        matrices: false,
         products: &[[1, 1 << 20, 4], [4, 1 << 18, 4], [1, 1 << 16, 64]],
         small: &[[1, 1 << 17, 4], [4, 1 << 16, 4], [1, 1 << 14, 64]],
     },
@@ -75,11 +88,27 @@ const NUMBERS: [Number; 6] = [
         name: "matrices_room",
         of: |t| &mut t.matrices_room,
         off: 1,
+        from_off: &FROM_OFF,
         dtype: DType::F16,
+        matrices: true,
         products: &[[256, 8192, 256], [512, 4096, 512], [1024, 4096, 1024]],
         small: &[[256, 1024, 256], [512, 512, 512]],
     },
+    Number {
+        name: "split_work",
+        of: |t| &mut t.split_work,
+        off: u32::MAX,
+        // As much work as each of the products has.
+        from_off: &[256, 512, 1024, 2048, 4096],
+        dtype: DType::F32,
+        matrices: true,
+        products: &[[1024, 256, 1024], [1024, 512, 1024], [1024, 1024, 1024], [2048, 512, 2048], [2048, 1024, 2048]],
+        small: &[[128, 256, 128], [256, 256, 256]],
+    },
 ];
+
+/// Of most numbers.
+const FROM_OFF: [u32; 4] = [4, 16, 64, 256];
 
 /// A value that was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -114,15 +143,18 @@ pub struct Tuned {
 }
 
 /// Tries each number of a device at a quarter, half, twice and four times its value and switched off, and takes what is
-/// fastest by more than chance. The backend has what was found in the end; nothing is saved. `clock` gives seconds since any
-/// moment; `on` hears of each trial, which it is and of how many, and may end it all by returning false: then nothing is given
-/// and the backend is as it was.
+/// fastest by more than chance; for products of halves as if they were allowed ([`Device::allow_split`]). The backend has what
+/// was found in the end; nothing is saved. `clock` gives seconds since any moment; `on` hears of each trial, which it is and of
+/// how many, and may end it all by returning false: then nothing is given and the backend is as it was. What other devices over
+/// the same backend compile meanwhile is compiled for the values that are being tried.
 ///
 /// # Errors
 /// Those of the device; [`Error::Backend`] when a product is wrong.
 pub fn tune(backend: &Arc<WgpuBackend>, clock: Clock<'_>, on: On<'_>) -> Result<Option<Tuned>> {
-    let before = backend.tuning();
+    let (before, splits) = (backend.tuning(), backend.splits());
+    backend.allow_split(true);
     let found = steps(backend, before, clock, on);
+    backend.allow_split(splits);
     backend.set_tuning(found.as_ref().ok().and_then(|f| f.as_ref()).map_or(before, |found| found.tuning));
     found
 }
@@ -131,13 +163,13 @@ pub fn tune(backend: &Arc<WgpuBackend>, clock: Clock<'_>, on: On<'_>) -> Result<
 pub type On<'a> = &'a mut dyn FnMut(&Trial, usize, usize) -> bool;
 
 fn steps(backend: &Arc<WgpuBackend>, mut tuning: Tuning, clock: Clock<'_>, on: On<'_>) -> Result<Option<Tuned>> {
-    let numbers = || NUMBERS.iter().filter(|n| n.dtype == DType::F32 || backend.has_matrices());
-    let of = numbers().map(|n| values(*(n.of)(&mut tuning), n.off).len()).sum();
+    let numbers = || NUMBERS.iter().filter(|n| !n.matrices || backend.has_matrices());
+    let of = numbers().map(|n| n.values(*(n.of)(&mut tuning)).len()).sum();
     let (mut steps, mut place) = (Vec::new(), 0);
     for number in numbers() {
         let before = *(number.of)(&mut tuning);
         let mut trials: Vec<Trial> = Vec::new();
-        for value in values(before, number.off) {
+        for value in number.values(before) {
             let trial = tried(backend, tuning, number, value, clock)?;
             trials.push(trial);
             place += 1;
@@ -165,23 +197,25 @@ fn tried(
     value: u32,
     clock: Clock<'_>,
 ) -> Result<Trial> {
-    *(number.of)(&mut tuning) = value;
-    // What is made of halves is not decided here.
+    // What is made of halves is decided last, by itself.
     tuning.split_work = u32::MAX;
+    *(number.of)(&mut tuning) = value;
     backend.set_tuning(tuning);
     Ok(Trial { number: number.name, value, seconds: seconds(backend, number, clock)? })
 }
 
-/// What to try: first what there is.
-fn values(now: u32, off: u32) -> Vec<u32> {
-    if now == off {
-        return vec![now, 4, 16, 64, 256];
+impl Number {
+    /// What to try: first what there is.
+    fn values(&self, now: u32) -> Vec<u32> {
+        if now == self.off {
+            return [&[now], self.from_off].concat();
+        }
+        let mut values = vec![now, now / 4, now / 2, now.saturating_mul(2), now.saturating_mul(4), self.off];
+        values.retain(|v| *v > 0);
+        let mut seen = Vec::new();
+        values.retain(|v| !seen.contains(v) && (seen.push(*v), true).1);
+        values
     }
-    let mut values = vec![now, now / 4, now / 2, now.saturating_mul(2), now.saturating_mul(4), off];
-    values.retain(|v| *v > 0);
-    let mut seen = Vec::new();
-    values.retain(|v| !seen.contains(v) && (seen.push(*v), true).1);
-    values
 }
 
 /// The fastest, if it is faster than the first by more than chance.
@@ -228,10 +262,12 @@ mod tests {
 
     #[test]
     fn what_is_tried_begins_with_what_there_is_and_is_never_nothing() {
-        assert_eq!(values(8, 1), [8, 2, 4, 16, 32, 1]);
-        assert_eq!(values(2, 1), [2, 1, 4, 8]);
-        assert_eq!(values(u32::MAX, u32::MAX)[0], u32::MAX);
-        assert_eq!(values(96, u32::MAX).last(), Some(&u32::MAX));
+        let number = |name| NUMBERS.iter().find(|n| n.name == name).unwrap();
+        assert_eq!(number("wide_room").values(8), [8, 2, 4, 16, 32, 1]);
+        assert_eq!(number("wide_room").values(2), [2, 1, 4, 8]);
+        assert_eq!(number("wide_tiles").values(u32::MAX), [u32::MAX, 4, 16, 64, 256]);
+        assert_eq!(number("wide_tiles").values(96).last(), Some(&u32::MAX));
+        assert_eq!(number("split_work").values(u32::MAX), [u32::MAX, 256, 512, 1024, 2048, 4096]);
     }
 
     #[test]
@@ -242,6 +278,7 @@ mod tests {
         };
         let (before, clock) = (Tuning { wide_tiles: 3, ..Tuning::default() }, std::time::Instant::now());
         backend.set_tuning(before);
+        let splits = backend.splits();
         let mut tried = Vec::new();
         let stopped = tune(&backend, &|| clock.elapsed().as_secs_f64(), &mut |trial, place, of| {
             assert!(trial.seconds > 0.0 && place <= of);
@@ -249,6 +286,7 @@ mod tests {
             tried.len() < 2
         });
         assert_eq!(stopped.unwrap(), None);
+        assert_eq!(backend.splits(), splits);
         assert_eq!((backend.tuning(), tried.len()), (before, 2));
         assert_eq!(tried[0], 3);
     }

@@ -336,7 +336,7 @@ impl Tensor {
     }
 
     /// [`Tensor::bits`] for where one may not block: the one place that waits for elements.
-    pub(crate) async fn bits_async<B: Pod>(&self) -> Result<Vec<B>> {
+    pub(crate) async fn bits_async<B: Pod + Send>(&self) -> Result<Vec<B>> {
         let Some(Realized { storage, layout }) = self.compact()? else { return Ok(Vec::new()) };
         let (device, dtype, mut bits) = (self.device(), self.dtype(), self.room());
         device.backend().read_async(&storage, dtype, layout.offset as usize, cast_slice_mut(&mut bits)).await?;

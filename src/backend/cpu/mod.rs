@@ -113,7 +113,7 @@ impl Backend for CpuBackend {
         let range = || {
             let from = start.checked_mul(dtype.bytes())?;
             let to = from.checked_add(out.len())?;
-            (to <= storage.bytes()).then(|| src.get(from..to))?
+            (to <= storage.bytes() && out.len().is_multiple_of(dtype.bytes())).then(|| src.get(from..to))?
         };
         out.copy_from_slice(range().ok_or_else(|| broken("a read of more elements than the storage has"))?);
         Ok(())

@@ -194,6 +194,11 @@ impl WgpuBackend {
         self.core.shape(|target| target.tuning = tuning);
     }
 
+    /// Whether large products may be made of halves; see [`Device::allow_split`](crate::device::Device::allow_split).
+    pub fn splits(&self) -> bool {
+        self.core.target().split
+    }
+
     /// Saves what [`WgpuBackend::tuning`] gives, for every program that opens this device with this driver; gives the file.
     ///
     /// # Errors

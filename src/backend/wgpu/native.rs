@@ -121,10 +121,12 @@ impl Core {
 
     /// Starts to copy and to map part of a buffer.
     fn ask(&self, source: Option<(&wgpu::Buffer, u64, u64)>) -> Result<Option<Asked>> {
-        let asked = self.copy(source)?.map(|copied| {
+        // After an error nobody sees what kernels reported before.
+        let copied = self.copy(source).inspect_err(|_| self.flags.expect(true))?;
+        let asked = copied.map(|copied| {
             let (done, mapped) = std::sync::mpsc::channel();
             copied.staging.map_async(wgpu::MapMode::Read, 0..copied.total, move |result| {
-                // The receiver is gone only when a wait failed.
+                // The receiver is gone only after an error.
                 let _ = done.send(result.is_ok());
             });
             Asked { copied, mapped }

@@ -1,8 +1,10 @@
 //! The device as a whole: lists, memory, errors from kernels, the user's own kernels, loss.
 
 use super::*;
+use crate::device::Device;
 use crate::graph::custom::{CustomOp, CustomShader};
 use crate::graph::{CustomHandle, Meta};
+use crate::tensor::Tensor;
 
 #[test]
 fn adapters_have_names_and_hardware_comes_first() {
@@ -23,7 +25,8 @@ fn elements_come_back_and_memory_is_used_again() {
     let small = b.allocate(256 * 4).unwrap();
     b.write(&small, DType::U8, &bytes).unwrap();
     assert_eq!(b.read(&small, DType::U8, 0, 256).unwrap(), bytes);
-    assert!(b.read(&small, DType::U8, 250, 100_000).is_err());
+    assert!(b.read(&small, DType::U8, 250, 7).is_err() && b.read(&small, DType::U8, 0, usize::MAX).is_err());
+    assert!(b.read_into(&small, DType::F32, 0, &mut [0; 3]).is_err());
     assert!(b.write(&small, DType::F32, &[0; 2048]).is_err());
     assert_eq!(b.read(&small, DType::F32, 0, 0).unwrap(), [0u8; 0]);
     let before = b.memory();
@@ -46,7 +49,30 @@ fn transfers_larger_than_a_chunk() {
     let xs: Vec<u32> = (0..n as u32).collect();
     let storage = b.allocate(4 * n).unwrap();
     b.write(&storage, DType::U32, &data(&xs).1).unwrap();
-    assert!(u32::from_bytes(&b.read(&storage, DType::U32, 0, n).unwrap()) == xs);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| assert!(u32::from_bytes(&b.read(&storage, DType::U32, 0, n).unwrap()) == xs));
+        }
+    });
+    // Pieces that begin in the middle of a word, and elements that are words there and bytes here.
+    let bytes: Vec<u8> = (0..12 << 20).map(|i| (i % 251) as u8).collect();
+    b.write(&storage, DType::F16, &bytes).unwrap();
+    assert!(b.read(&storage, DType::F16, 1, (6 << 20) - 2).unwrap() == bytes[2..bytes.len() - 2]);
+    b.write(&storage, DType::U8, &bytes[..3 << 20]).unwrap();
+    assert!(b.read(&storage, DType::U8, 5, (3 << 20) - 5).unwrap() == bytes[5..3 << 20]);
+}
+
+#[test]
+fn an_index_outside_is_reported_by_a_read_of_several_pieces() -> Result<()> {
+    let Some(b) = fresh() else { return Ok(()) };
+    let device = Device::new("mine", b);
+    let x = Tensor::ones([5 << 20], DType::F32, &device);
+    x.realize()?;
+    x.index_select(0, &Tensor::from_slice(&[5i32 << 20], [1], &device)).realize()?;
+    let error = x.to_vec::<f32>().unwrap_err();
+    assert!(matches!(error, Error::IndexOutOfRange { .. }), "{error}");
+    assert!(x.to_vec::<f32>()?.iter().all(|&x| x == 1.0));
+    Ok(())
 }
 
 #[test]
