@@ -288,10 +288,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// [`Backend::read_into`] for `count` elements.
     fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
         let bytes = count.checked_mul(dtype.bytes()).filter(|&bytes| bytes <= storage.bytes());
-        let bytes = bytes.ok_or_else(|| Error::Backend {
-            device: self.caps().hardware.clone(),
-            detail: format!("{count} elements of {dtype} are more than {storage:?} holds"),
-        })?;
+        let bytes = bytes.ok_or_else(|| Error::Invalid("a read of more elements than the storage has".into()))?;
         let mut out = vec![0; bytes];
         self.read_into(storage, dtype, start, &mut out).map(|()| out)
     }
