@@ -283,15 +283,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
 
     /// Waits for what was asked so far, reports failures, and fills `out`, which has room for whole elements, with those from
     /// element `start` on, in the host's representation.
-    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()>;
-
-    /// [`Backend::read_into`] for `count` elements.
-    fn read(&self, storage: &Storage, dtype: DType, start: usize, count: usize) -> Result<Vec<u8>> {
-        let bytes = count.checked_mul(dtype.bytes()).filter(|&bytes| bytes <= storage.bytes());
-        let bytes = bytes.ok_or_else(|| Error::Invalid("a read of more elements than the storage has".into()))?;
-        let mut out = vec![0; bytes];
-        self.read_into(storage, dtype, start, &mut out).map(|()| out)
-    }
+    fn read(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()>;
 
     /// Copies `bytes` of another backend's storage, from byte `start` on, to the start of `to`, without the host in
     /// between. False where it does not know how; then nothing happened, and the caller goes by way of the host.
@@ -306,9 +298,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Waits for what was asked so far and reports failures.
     fn synchronize(&self) -> Result<()>;
 
-    /// [`Backend::read_into`] for where nothing may block, which is in a browser. Elsewhere it is over at once.
+    /// [`Backend::read`] for where nothing may block, which is in a browser. Elsewhere it is over at once.
     fn read_async<'a>(&'a self, storage: &'a Storage, dtype: DType, start: usize, out: &'a mut [u8]) -> Later<'a, ()> {
-        Box::pin(std::future::ready(self.read_into(storage, dtype, start, out)))
+        Box::pin(std::future::ready(self.read(storage, dtype, start, out)))
     }
 
     /// [`Backend::synchronize`] for where nothing may block.

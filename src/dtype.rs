@@ -101,10 +101,11 @@ impl fmt::Display for DType {
 }
 
 pub(crate) mod sealed {
-    /// How elements lie in memory that is filled before they are looked at.
     pub trait Sealed: Sized {
+        /// What elements are read as: themselves where their bytes lie as the host has them. In a page they are bytes for every
+        /// type, because each function that reads is downloaded.
         type Bits: bytemuck::Pod + Send;
-        /// The elements that little-endian bytes became.
+        /// The elements that were read so.
         fn of_bits(bits: Vec<Self::Bits>) -> Vec<Self>;
     }
 }
@@ -130,9 +131,17 @@ pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + fmt::Debug + 
 macro_rules! element {
     ($($t:ty => $d:ident, $s:ident($to:expr);)*) => {$(
         impl sealed::Sealed for $t {
+            #[cfg(all(target_endian = "little", not(target_arch = "wasm32")))]
             type Bits = $t;
+            #[cfg(all(target_endian = "little", not(target_arch = "wasm32")))]
             fn of_bits(bits: Vec<$t>) -> Vec<$t> {
-                if cfg!(target_endian = "little") { bits } else { <$t>::from_bytes(bytemuck::cast_slice(&bits)) }
+                bits
+            }
+            #[cfg(any(target_endian = "big", target_arch = "wasm32"))]
+            type Bits = u8;
+            #[cfg(any(target_endian = "big", target_arch = "wasm32"))]
+            fn of_bits(bits: Vec<u8>) -> Vec<$t> {
+                <$t>::from_bytes(&bits)
             }
         }
         impl Element for $t {

@@ -35,8 +35,8 @@ impl Backend for Recording {
     fn write(&self, storage: &Storage, dtype: DType, bytes: &[u8]) -> Result<()> {
         self.inner.write(storage, dtype, bytes)
     }
-    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
-        self.inner.read_into(storage, dtype, start, out)
+    fn read(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
+        self.inner.read(storage, dtype, start, out)
     }
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {
         let executable = self.inner.compile(plan)?;

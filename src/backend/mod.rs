@@ -14,5 +14,8 @@ pub mod wgpu;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod words;
 
+#[cfg(test)]
+mod testing;
+
 pub use caching::CachingManager;
 pub use registry::{DeviceInfo, DeviceState};

@@ -53,7 +53,7 @@ pub async fn to_bytes(tensors: &[(String, Tensor)], metadata: &BTreeMap<String, 
     }
     let mut contents = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
-        contents.push((name, tensor.dtype(), tensor.shape().to_vec(), tensor.bytes_async().await?));
+        contents.push((name, tensor.dtype(), tensor.shape().to_vec(), tensor.bits_async().await?));
     }
     let fail = |error: SafeTensorError| Error::Invalid(format!("cannot save these tensors: {error}"));
     let views = (contents.iter())
@@ -216,7 +216,7 @@ mod tests {
         for (name, tensor) in &tensors {
             let (_, back) = loaded.iter().find(|(n, _)| n == name).unwrap();
             assert_eq!((back.shape(), back.dtype()), (tensor.shape(), tensor.dtype()), "{name}");
-            let bytes = |t: &Tensor| at_once(t.bytes_async()).unwrap();
+            let bytes = |t: &Tensor| at_once(t.bits_async::<u8>()).unwrap();
             assert_eq!(bytes(back), bytes(tensor), "{name}");
         }
     }

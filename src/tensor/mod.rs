@@ -327,30 +327,25 @@ impl Tensor {
         })
     }
 
-    /// The elements in row-major order.
-    fn to_elements<T: Element>(&self) -> Result<Vec<T>> {
-        if cfg!(target_arch = "wasm32") {
-            // A page downloads what it runs: one function for all types, and a copy.
-            return Ok(T::from_bytes(&self.bits::<u8>()?));
-        }
-        self.bits().map(T::of_bits)
-    }
-
     /// The elements in row-major order, in the host's representation; `B` is the type of an element, or of its bytes.
     fn bits<B: Pod>(&self) -> Result<Vec<B>> {
         let Some(Realized { storage, layout }) = self.compact()? else { return Ok(Vec::new()) };
-        let mut bits = vec![B::zeroed(); self.numel() * self.dtype().bytes() / size_of::<B>()];
-        let out = cast_slice_mut(&mut bits);
-        self.device().backend().read_into(&storage, self.dtype(), layout.offset as usize, out)?;
+        let (device, dtype, mut bits) = (self.device(), self.dtype(), self.room());
+        device.backend().read(&storage, dtype, layout.offset as usize, cast_slice_mut(&mut bits))?;
         Ok(bits)
     }
 
-    /// The bytes of all elements, for where one may not block: the one place that waits for elements.
-    pub(crate) async fn bytes_async(&self) -> Result<Vec<u8>> {
+    /// [`Tensor::bits`] for where one may not block: the one place that waits for elements.
+    pub(crate) async fn bits_async<B: Pod + Send>(&self) -> Result<Vec<B>> {
         let Some(Realized { storage, layout }) = self.compact()? else { return Ok(Vec::new()) };
-        let (device, mut bytes) = (self.device(), vec![0; self.numel() * self.dtype().bytes()]);
-        device.backend().read_async(&storage, self.dtype(), layout.offset as usize, &mut bytes).await?;
-        Ok(bytes)
+        let (device, dtype, mut bits) = (self.device(), self.dtype(), self.room());
+        device.backend().read_async(&storage, dtype, layout.offset as usize, cast_slice_mut(&mut bits)).await?;
+        Ok(bits)
+    }
+
+    /// Where all its elements fit.
+    fn room<B: Pod>(&self) -> Vec<B> {
+        vec![B::zeroed(); self.numel() * self.dtype().bytes() / size_of::<B>()]
     }
 
     /// The elements computed, in row-major order without gaps; `None` when there are none.
@@ -384,7 +379,7 @@ impl Tensor {
         if dtype != T::DTYPE {
             return Err(Error::op("to_vec", at, format!("the tensor is {dtype}, not {}", T::DTYPE)));
         }
-        self.to_elements()
+        self.bits().map(T::of_bits)
     }
 
     /// The one element.

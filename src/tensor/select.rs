@@ -1,6 +1,6 @@
 //! Results whose size depends on the data: the host must learn it, so these are `async`, as are reads of elements.
 //!
-//! Every wait for the device in an `async` function is in [`Tensor::bytes_async`]. Where threads may block (everywhere but
+//! Every wait for the device in an `async` function is in [`Tensor::bits_async`]. Where threads may block (everywhere but
 //! in a browser) it is over at once, so that any executor, or a single poll, will do.
 
 use super::Tensor;
@@ -15,8 +15,7 @@ impl Tensor {
         if dtype != T::DTYPE {
             return Err(Error::op(name, at, format!("the tensor is {dtype}, not {}", T::DTYPE)));
         }
-        // Where threads may block, straight to where the elements are wanted.
-        if cfg!(target_arch = "wasm32") { Ok(T::from_bytes(&self.bytes_async().await?)) } else { self.to_elements() }
+        self.bits_async().await.map(T::of_bits)
     }
 
     /// [`Tensor::to_vec`] for where one may not block.

@@ -107,7 +107,7 @@ impl Backend for CpuBackend {
         Ok(())
     }
 
-    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
+    fn read(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
         let lines = memory::of(storage)?.read();
         let src: &[u8] = bytemuck::cast_slice(&lines);
         let range = || {

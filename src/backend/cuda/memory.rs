@@ -183,8 +183,8 @@ impl Core {
         ours.enter().map(|()| true)
     }
 
-    /// See [`Backend::read_into`](crate::device::Backend::read_into).
-    pub(super) fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
+    /// See [`Backend::read`](crate::device::Backend::read).
+    pub(super) fn read(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
         self.context.enter()?;
         let address = self.address(storage)?;
         let (wide, count) = (self.caps.bytes_of(dtype), out.len() / dtype.bytes());

@@ -168,8 +168,8 @@ impl Backend for CudaBackend {
         self.core.write(storage, dtype, bytes)
     }
 
-    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
-        self.core.read_into(storage, dtype, start, out)
+    fn read(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
+        self.core.read(storage, dtype, start, out)
     }
 
     fn copy_from(&self, to: &Storage, from: &Storage, start: usize, bytes: usize) -> Result<bool> {

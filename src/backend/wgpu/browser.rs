@@ -110,8 +110,8 @@ impl Core {
         Err(Error::Unsupported { device: self.name.clone(), what })
     }
 
-    /// See [`Backend::read_into`](crate::device::Backend::read_into).
-    pub(super) fn read_into(&self, _: &Storage, _: DType, _: usize, _: &mut [u8]) -> Result<()> {
+    /// See [`Backend::read`](crate::device::Backend::read).
+    pub(super) fn read(&self, _: &Storage, _: DType, _: usize, _: &mut [u8]) -> Result<()> {
         self.wait(None)
     }
 

@@ -296,8 +296,8 @@ impl Backend for WgpuBackend {
         self.core.write(storage, dtype, bytes)
     }
 
-    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
-        self.core.read_into(storage, dtype, start, out)
+    fn read(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
+        self.core.read(storage, dtype, start, out)
     }
 
     #[cfg(target_arch = "wasm32")]

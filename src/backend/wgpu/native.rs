@@ -89,8 +89,8 @@ impl Core {
         if matches!(done, Ok(Ok(_))) { Ok(()) } else { Err(self.error("waiting for it failed")) }
     }
 
-    /// See [`Backend::read_into`](crate::device::Backend::read_into).
-    pub(super) fn read_into(&self, storage: &Storage, dtype: DType, start: usize, mut out: &mut [u8]) -> Result<()> {
+    /// See [`Backend::read`](crate::device::Backend::read).
+    pub(super) fn read(&self, storage: &Storage, dtype: DType, start: usize, mut out: &mut [u8]) -> Result<()> {
         let (buffer, begin, end) = self.range(storage, dtype, start, out.len())?;
         if begin == end {
             return self.download(None).map(drop);

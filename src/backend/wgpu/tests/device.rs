@@ -20,15 +20,15 @@ fn elements_come_back_and_memory_is_used_again() {
     let Some(b) = fresh() else { return };
     let bools = b.allocate(5 * b.caps().bytes_of(DType::Bool)).unwrap();
     b.write(&bools, DType::Bool, &[0, 1, 7, 0, 1]).unwrap();
-    assert_eq!(b.read(&bools, DType::Bool, 1, 4).unwrap(), [1, 1, 0, 1]);
+    assert_eq!(read(&*b, &bools, DType::Bool, 1, 4).unwrap(), [1, 1, 0, 1]);
     let bytes: Vec<u8> = (0..=255).collect();
     let small = b.allocate(256 * 4).unwrap();
     b.write(&small, DType::U8, &bytes).unwrap();
-    assert_eq!(b.read(&small, DType::U8, 0, 256).unwrap(), bytes);
-    assert!(b.read(&small, DType::U8, 250, 7).is_err() && b.read(&small, DType::U8, 0, usize::MAX).is_err());
-    assert!(b.read_into(&small, DType::F32, 0, &mut [0; 3]).is_err());
+    assert_eq!(read(&*b, &small, DType::U8, 0, 256).unwrap(), bytes);
+    assert!(read(&*b, &small, DType::U8, 250, 7).is_err() && read(&*b, &small, DType::U8, usize::MAX, 1).is_err());
+    assert!(b.read(&small, DType::F32, 0, &mut [0; 3]).is_err());
     assert!(b.write(&small, DType::F32, &[0; 2048]).is_err());
-    assert_eq!(b.read(&small, DType::F32, 0, 0).unwrap(), [0u8; 0]);
+    assert_eq!(read(&*b, &small, DType::F32, 0, 0).unwrap(), [0u8; 0]);
     let before = b.memory();
     drop(small);
     let again = b.allocate(1024).unwrap();
@@ -51,15 +51,15 @@ fn transfers_larger_than_a_chunk() {
     b.write(&storage, DType::U32, &data(&xs).1).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| assert!(u32::from_bytes(&b.read(&storage, DType::U32, 0, n).unwrap()) == xs));
+            scope.spawn(|| assert!(u32::from_bytes(&read(&*b, &storage, DType::U32, 0, n).unwrap()) == xs));
         }
     });
     // Pieces that begin in the middle of a word, and elements that are words there and bytes here.
     let bytes: Vec<u8> = (0..12 << 20).map(|i| (i % 251) as u8).collect();
     b.write(&storage, DType::F16, &bytes).unwrap();
-    assert!(b.read(&storage, DType::F16, 1, (6 << 20) - 2).unwrap() == bytes[2..bytes.len() - 2]);
+    assert!(read(&*b, &storage, DType::F16, 1, (6 << 20) - 2).unwrap() == bytes[2..bytes.len() - 2]);
     b.write(&storage, DType::U8, &bytes[..3 << 20]).unwrap();
-    assert!(b.read(&storage, DType::U8, 5, (3 << 20) - 5).unwrap() == bytes[5..3 << 20]);
+    assert!(read(&*b, &storage, DType::U8, 5, (3 << 20) - 5).unwrap() == bytes[5..3 << 20]);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn many_runs_in_flight() {
     for i in 0..100 {
         executable.run(std::slice::from_ref(&storage), &[Scalar::Int(i)]).unwrap();
     }
-    assert_eq!(f32s(&b.read(&storage, DType::F32, 0, 1000).unwrap()), [4950.0; 1000]);
+    assert_eq!(f32s(&read(&*b, &storage, DType::F32, 0, 1000).unwrap()), [4950.0; 1000]);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn a_lost_device_says_so_and_returns_nothing_stale() {
     executable.run(&slots, &[]).unwrap();
     b.destroy();
     let lost = |r: Result<()>| assert!(matches!(r, Err(Error::DeviceLost { .. })), "{r:?}");
-    lost(b.read(&slots[1], DType::F32, 0, 4).map(drop));
+    lost(read(&*b, &slots[1], DType::F32, 0, 4).map(drop));
     lost(b.write(&slots[0], DType::F32, &[1; 16]));
     lost(executable.run(&slots, &[]));
     lost(b.allocate(16).map(drop));

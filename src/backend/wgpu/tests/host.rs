@@ -63,8 +63,8 @@ impl Backend for Watched {
     fn write(&self, storage: &Storage, dtype: DType, bytes: &[u8]) -> Result<()> {
         self.0.write(storage, dtype, bytes)
     }
-    fn read_into(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
-        self.0.read_into(storage, dtype, start, out)
+    fn read(&self, storage: &Storage, dtype: DType, start: usize, out: &mut [u8]) -> Result<()> {
+        self.0.read(storage, dtype, start, out)
     }
     fn compile(&self, plan: Arc<Plan>) -> Result<Box<dyn Executable>> {
         Ok(Box::new(WatchedPlan(WgpuExecutable::new(&self.0, plan)?, self.0.clone(), self.1.clone())))

@@ -309,7 +309,7 @@ fn scalars_change_without_a_new_plan_and_slots_are_written_in_place() {
     for scalar in [2.0f64, 0.5, 3.0, 3.0] {
         executable.run(std::slice::from_ref(&storage), &[Scalar::Float(scalar)]).unwrap();
     }
-    assert_eq!(f32s(&b.read(&storage, DType::F32, 1, 3).unwrap()), [18., 27., 36.]);
+    assert_eq!(f32s(&read(&*b, &storage, DType::F32, 1, 3).unwrap()), [18., 27., 36.]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod matrices;
 mod products;
 
 use super::*;
+use crate::backend::testing::read;
 use crate::dtype::{Element, Scalar};
 use crate::graph::{BinaryOp, ReduceOp, UnaryOp};
 use crate::plan::*;
@@ -173,7 +174,7 @@ fn try_run(backend: &WgpuBackend, plan: Arc<Plan>, scalars: &[Scalar], slots: &[
     storages
         .iter()
         .zip(slots)
-        .map(|(s, Data(dtype, bytes))| backend.read(s, *dtype, 0, bytes.len() / dtype.bytes()))
+        .map(|(s, Data(dtype, bytes))| read(backend, s, *dtype, 0, bytes.len() / dtype.bytes()))
         .collect()
 }
 
